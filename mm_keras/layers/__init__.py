@@ -1,0 +1,77 @@
+"""Layers: what enters, masks, pooling, attention, fusion. All are registered with Keras."""
+
+from mm_keras.layers.column_embedding import ColumnEmbedding
+from mm_keras.layers.cross_attention import CrossAttention
+from mm_keras.layers.ensemble import Ensemble
+from mm_keras.layers.fold import FoldBatch, UnfoldBatch
+from mm_keras.layers.fusion import (
+    FUSIONS,
+    ConcatFusion,
+    CrossAttentionFusion,
+    ElementwiseFusion,
+    Fusion,
+    GatedFusion,
+    LowRankFusion,
+    TensorFusion,
+    get_fusion,
+)
+from mm_keras.layers.hashed_wide import HashedWide
+from mm_keras.layers.load_balance import LoadBalance
+from mm_keras.layers.log_mel_spectrogram import LogMelSpectrogram
+from mm_keras.layers.masks import (
+    AlwaysPresent,
+    AnyPresent,
+    PaddingMask,
+    RepeatMask,
+    ZeroMasked,
+)
+from mm_keras.layers.mmtm import MMTM
+from mm_keras.layers.modality_dropout import ModalityDropout
+from mm_keras.layers.modality_gate import ModalityGate
+from mm_keras.layers.modality_input import ModalityInput
+from mm_keras.layers.mutual_learning import MutualLearning
+from mm_keras.layers.pixel_preprocessing import PixelPreprocessing
+from mm_keras.layers.position_embedding import PositionEmbedding
+from mm_keras.layers.sequence_pooling import SequencePooling
+from mm_keras.layers.slice_axis import SliceAxis
+from mm_keras.layers.training_only import TrainingOnly, TrainingOutput
+from mm_keras.layers.transformer_block import TransformerBlock
+from mm_keras.layers.view_pooling import ViewPooling
+
+__all__ = [
+    "FUSIONS",
+    "MMTM",
+    "AlwaysPresent",
+    "AnyPresent",
+    "ColumnEmbedding",
+    "ConcatFusion",
+    "CrossAttention",
+    "CrossAttentionFusion",
+    "ElementwiseFusion",
+    "Ensemble",
+    "FoldBatch",
+    "Fusion",
+    "GatedFusion",
+    "HashedWide",
+    "LoadBalance",
+    "LogMelSpectrogram",
+    "LowRankFusion",
+    "ModalityDropout",
+    "ModalityGate",
+    "ModalityInput",
+    "MutualLearning",
+    "PaddingMask",
+    "PixelPreprocessing",
+    "PositionEmbedding",
+    "RepeatMask",
+    "SequencePooling",
+    "SliceAxis",
+    "TensorFusion",
+    "TrainingOnly",
+    "TrainingOutput",
+    "TransformerBlock",
+    "UnfoldBatch",
+    "ViewPooling",
+    "ZeroMasked",
+    "get_fusion",
+]

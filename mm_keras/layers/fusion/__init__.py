@@ -1,0 +1,55 @@
+"""Fusion layers, and the table that gives them short names."""
+
+import keras
+
+from mm_keras._checks import check_choice
+from mm_keras.layers.fusion.base import Fusion
+from mm_keras.layers.fusion.concat import ConcatFusion
+from mm_keras.layers.fusion.cross_attention import CrossAttentionFusion
+from mm_keras.layers.fusion.elementwise import ElementwiseFusion
+from mm_keras.layers.fusion.gated import GatedFusion
+from mm_keras.layers.fusion.low_rank import LowRankFusion
+from mm_keras.layers.fusion.tensor import TensorFusion
+
+FUSIONS = {
+    "concat": (ConcatFusion, {}),
+    "sum": (ElementwiseFusion, {"mode": "sum"}),
+    "mean": (ElementwiseFusion, {"mode": "mean"}),
+    "max": (ElementwiseFusion, {"mode": "max"}),
+    "gated": (GatedFusion, {}),
+    "low_rank": (LowRankFusion, {}),
+    "tensor": (TensorFusion, {}),
+    "cross_attention": (CrossAttentionFusion, {}),
+}
+
+
+def get_fusion(fusion, pooling: str = "mean"):
+    """Returns the fusion layer of that name, or the layer that was passed.
+
+    Args:
+        fusion: A key of `FUSIONS`, or a layer that keeps the contract of `Fusion`.
+        pooling: For a name: how a modality's positions become one vector.
+    """
+    if isinstance(fusion, keras.layers.Layer):
+        return fusion
+    if not isinstance(fusion, str):
+        raise TypeError(
+            f"`fusion` must be one of {list(FUSIONS)}, or a layer that keeps the contract of "
+            f"mm.layers.Fusion, e.g. mm.layers.GatedFusion(). Received: fusion={fusion!r}."
+        )
+    check_choice("fusion", fusion, FUSIONS)
+    cls, options = FUSIONS[fusion]
+    return cls(pooling=pooling, name="fusion", **options)
+
+
+__all__ = [
+    "FUSIONS",
+    "ConcatFusion",
+    "CrossAttentionFusion",
+    "ElementwiseFusion",
+    "Fusion",
+    "GatedFusion",
+    "LowRankFusion",
+    "TensorFusion",
+    "get_fusion",
+]

@@ -1,0 +1,95 @@
+"""A feature sequence into one vector."""
+
+import keras
+from keras import ops
+
+from mm_keras._checks import check_choice
+
+POOLINGS = ("mean", "max", "attention")
+
+
+@keras.saving.register_keras_serializable("mm_keras")
+class SequencePooling(keras.layers.Layer):
+    """Pools the positions of a feature sequence, those that a mask leaves out left out.
+
+    Args:
+        mode: `"mean"`, `"max"`, or `"attention"`: a learnt score weighs the positions.
+
+    Call arguments:
+        inputs: `(B, N, D)`.
+        mask: Optional, `(B, N)` or `(B, 1)` bool. A sample without any position gives zeros.
+
+    Output shape:
+        `(B, D)`.
+    """
+
+    def __init__(self, mode: str = "mean", **kwargs):
+        super().__init__(**kwargs)
+        check_choice("mode", mode, POOLINGS)
+        self.mode = mode
+        self.supports_masking = True
+
+    def build(self, inputs_shape):
+        if self.mode == "attention":
+            self.score = self.add_weight(
+                shape=(inputs_shape[-1], 1), initializer="glorot_uniform", name="score"
+            )
+
+    def call(self, inputs, mask=None):
+        if mask is not None:
+            mask = ops.expand_dims(ops.cast(mask, "bool"), -1)
+            inputs = ops.where(mask, inputs, ops.zeros_like(inputs))
+        # float32: sums over many positions would overflow in float16.
+        x = ops.cast(inputs, "float32")
+        if self.mode == "max":
+            pooled = self._max(x, mask)
+        elif self.mode == "mean":
+            pooled = self._mean(x, mask)
+        else:
+            pooled = self._attend(x, mask)
+        return ops.cast(pooled, self.compute_dtype)
+
+    def _max(self, x, mask):
+        if mask is None:
+            return ops.max(x, axis=1)
+        highest = ops.max(ops.where(mask, x, ops.full_like(x, -float("inf"))), axis=1)
+        return ops.where(ops.any(mask, axis=1), highest, ops.zeros_like(highest))
+
+    def _mean(self, x, mask):
+        if mask is None:
+            return ops.mean(x, axis=1)
+        counted = ops.broadcast_to(ops.cast(mask, "float32"), ops.shape(x[..., :1]))
+        return ops.sum(x, axis=1) / ops.maximum(ops.sum(counted, axis=1), 1.0)
+
+    def _attend(self, x, mask):
+        score = ops.matmul(x, ops.cast(self.score, "float32"))
+        return ops.sum(masked_softmax(score, mask, axis=1) * x, axis=1)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None  # the positions are gone
+
+    def compute_output_shape(self, inputs_shape, mask_shape=None):
+        return (inputs_shape[0], inputs_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}
+
+
+def masked_softmax(scores, mask=None, axis: int = -1):
+    """Softmax over the entries that `mask` keeps; the others, and rows without any, give 0.
+
+    Args:
+        scores: A float tensor.
+        mask: A bool tensor that broadcasts to `scores`, or `None`.
+        axis: The axis that sums to 1.
+    """
+    if mask is None:
+        return ops.softmax(scores, axis=axis)
+    mask = ops.broadcast_to(mask, ops.shape(scores))
+    # A constant instead would outweigh scores that lie below it.
+    lowest = ops.stop_gradient(ops.min(scores, axis=axis, keepdims=True))
+    scores = ops.where(mask, scores, lowest)
+    highest = ops.stop_gradient(ops.max(scores, axis=axis, keepdims=True))
+    powers = ops.where(mask, ops.exp(scores - highest), ops.zeros_like(scores))
+    total = ops.sum(powers, axis=axis, keepdims=True)
+    return powers / ops.where(total > 0, total, ops.ones_like(total))
