@@ -1,0 +1,29 @@
+"""Builders: functions that return functional Keras models."""
+
+from mm_keras.models.dfn import build_dfn
+from mm_keras.models.dml import build_dml
+from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
+from mm_keras.models.inference import inference_model, modalities_of
+from mm_keras.models.mcnn import build_mcnn
+from mm_keras.models.mvcnn import build_mvcnn
+
+BUILDERS = {
+    "build_dml": build_dml,
+    "build_dfn": build_dfn,
+    "build_mcnn": build_mcnn,
+    "build_mvcnn": build_mvcnn,
+}
+
+__all__ = [
+    "BUILDERS",
+    "Classification",
+    "Head",
+    "MultiLabel",
+    "Regression",
+    "build_dfn",
+    "build_dml",
+    "build_mcnn",
+    "build_mvcnn",
+    "inference_model",
+    "modalities_of",
+]

@@ -1,0 +1,173 @@
+"""Dynamic fusion: each sample's features weighed by attention scores, selected, then fused."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
+
+from mm_keras._checks import check_choice, check_int, check_number, check_sizes
+from mm_keras.layers import MMTM, CrossAttention, LoadBalance, ModalityGate, get_fusion
+from mm_keras.layers.modality_gate import check_gate, check_top_k
+from mm_keras.modalities import Modality
+from mm_keras.models.branches import Backbones, check_branches, encode_branches
+from mm_keras.models.heads import Head, check_heads
+from mm_keras.models.inputs import Groups, check_modalities
+from mm_keras.models.parts import (
+    add_auxiliary_heads,
+    add_heads,
+    dense_layers,
+    drop_modalities,
+)
+
+GATES = "gates"
+EXCHANGES = {"mmtm": MMTM, "attention": CrossAttention}
+
+
+def build_dfn(
+    modalities: Mapping[str, Modality] | Iterable[tuple[str, Modality]],
+    num_classes: int | Head | Mapping[str, int | Head],
+    *,
+    backbones: Backbones = None,
+    exchange: str | None = None,
+    level: str = "modality",
+    selection: str = "soft",
+    top_k: int = 2,
+    temperature: float = 1.0,
+    gumbel: bool = False,
+    balance: float = 0.0,
+    gates: bool = True,
+    fusion: str | keras.layers.Layer = "sum",
+    width: int = 128,
+    pooling: str = "mean",
+    hidden: Sequence[int] = (),
+    dropout: float = 0.0,
+    modality_dropout: float = 0.0,
+    auxiliary_heads: bool = False,
+    share_backbone: Groups = False,
+    share_encoder: Groups = False,
+    seed: int | None = None,
+    name: str = "dfn",
+) -> keras.Model:
+    """Builds a network that decides, for each sample, how much of which modality it uses.
+
+    `a = softmax_m(wᵀ tanh(W h_m + b) / τ)`, `y = softmax(V fuse(a_1 f_1, …, a_M f_M) + c)`; with
+    the default fusion, the sum, the classifier sees `Σ a_m h_m`. The gates `a` are an output: they
+    tell how the features were scaled, and are no measure of a modality's importance. Reach for it
+    where the quality of the modalities varies from sample to sample, or where several backbones
+    look at one image.
+
+    One input can feed several backbones. Each is then a branch with a gate of its own; with
+    attention between their feature maps, then concatenation, pooling and a dense layer:
+
+        mm.build_dfn({"image": mm.Image((96, 96, 3))}, 10, exchange="attention", fusion="concat",
+                     backbones={"image": ["MobileNetV2", "ResNet50"]})
+
+    "Modality" below means such a branch, where there are any.
+
+    Args:
+        modalities: `{name: spec}`. Inputs bear these names.
+        num_classes: As in `build_mcnn`: a number of classes, a head, or a dict of either.
+        backbones: `{modality: [backbone, …]}`, names or models, instead of the spec's `backbone`;
+            each becomes a branch named `<modality>_<backbone>`.
+        exchange: What modalities tell each other before they are weighed: `None`; `"mmtm"`, which
+            recalibrates channels (`mm.layers.MMTM`); `"attention"`, in which each one's positions
+            attend to those of the others (`mm.layers.CrossAttention`).
+        level: `"modality"`: one gate for each modality; `"position"`: one for each of its
+            positions, whose number must be the same in all.
+        selection: `"soft"`, `"top_k"` or `"hard"`, as in `mm.layers.ModalityGate`.
+        top_k: Number of modalities selected by `"top_k"`.
+        temperature: τ, above 0: high for even gates, low for choosy ones.
+            `mm.training.TemperatureSchedule` changes it in training.
+        gumbel: Whether noise on the scores varies the selection in training.
+        balance: Weight of a loss, in training, on gates that neglect a modality.
+        gates: Whether the gates are an output. Without it the model is compiled and fed as one of
+            `build_mcnn` is, and `model.get_layer("gate").output["gates"]` still leads to them.
+        fusion: What joins the weighed features: as in `build_mcnn`.
+        width: Width D that every modality's features are projected to.
+        pooling: `"mean"`, `"max"` or `"attention"`: how positions become one vector, for scores
+            and for a fusion given by name.
+        hidden: Widths of dense layers with ReLU between fusion and heads.
+        dropout: Rate of dropout before each dense layer, in [0, 1).
+        modality_dropout: Rate at which a whole modality is dropped in training, in [0, 1).
+        auxiliary_heads: Whether each modality gets heads of its own, `"<modality>_<head>"`, as
+            further outputs in training: a branch that the gates neglect then still learns.
+        share_backbone: Groups of modalities that share one backbone; `True`: all of them.
+        share_encoder: Groups that share backbone and projection; `True`: all of them.
+        seed: Of dropout and noise.
+        name: Of the model.
+
+    Returns:
+        A `keras.Model` from `{name: input}` to `{"label": (B, num_classes), "gates": (B, M)}`, the
+        gates in the order of the sorted names, each row with sum 1. Compile it with a dict of
+        losses, `{"label": mm.losses.classification()}`, and give labels as a dict. Where there
+        are metrics too, Keras asks for labels of every output: zeros do for the gates, since no
+        loss reads them.
+
+    Raises:
+        ValueError: For arguments that don't fit.
+        TypeError: For arguments of the wrong type.
+
+    Example:
+
+    >>> import mm_keras as mm
+    >>> model = mm.build_dfn(
+    ...     {"image": mm.Image((8, 8, 1), backbone="SmallCNN"), "audio": mm.Audio(4000, 8000)},
+    ...     num_classes=10,
+    ... )
+    >>> {name: tuple(output.shape) for name, output in sorted(model.output.items())}
+    {'gates': (None, 2), 'label': (None, 10)}
+
+    Reference: Xue & Marculescu, Dynamic Multimodal Fusion, 2023; Joze et al., MMTM, 2020; Bahdanau
+    et al., 2015 (the score). A family of systems, not one paper's.
+    """
+    modalities = check_modalities(modalities)
+    branches = check_branches(modalities, backbones)
+    names = sorted(branch for group in branches.values() for branch in group)
+    heads = check_heads(num_classes, {*modalities, *names})
+    _check_free({*modalities, *names, *heads})
+    check_choice("exchange", exchange, [None, *EXCHANGES])
+    if exchange and len(names) < 2:
+        raise ValueError(
+            "`exchange` must be None where there is one modality, which has nobody to exchange "
+            f"anything with. Received: exchange={exchange!r}, modalities {names}."
+        )
+    check_gate(selection, top_k, level, temperature, gumbel)
+    check_top_k(selection, top_k, names)
+    check_number("balance", balance)
+    if not isinstance(gates, bool):
+        raise TypeError(f"`gates` must be a bool. Received: gates={gates!r}.")
+    check_int("width", width)
+    check_sizes("hidden", hidden)
+    check_number("dropout", dropout, below=1.0)
+    check_number("modality_dropout", modality_dropout, below=1.0)
+    fuse = get_fusion(fusion, pooling)
+
+    inputs, features, masks = encode_branches(
+        modalities, branches, width, share_backbone, share_encoder
+    )
+    outputs = add_auxiliary_heads(features, masks, heads) if auxiliary_heads else {}
+    masks = drop_modalities(features, masks, modality_dropout, seed)
+    masked = {"mask": masks} if masks else {}
+    if exchange:
+        features = EXCHANGES[exchange](name="exchange")(features, **masked)
+    gate = ModalityGate(
+        selection, top_k, level, temperature, gumbel, pooling=pooling, seed=seed, name="gate"
+    )
+    gated = gate(features, **masked)
+    if balance:
+        gated = LoadBalance(balance, name="load_balance")(gated)
+    x = fuse(gated["features"], **masked)
+    outputs |= add_heads(dense_layers(x, hidden, dropout, seed), heads)
+    if gates:
+        outputs[GATES] = keras.layers.Activation("linear", dtype="float32", name=GATES)(
+            gated["gates"]
+        )
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _check_free(names) -> None:
+    taken = [name for name in names if name.lower() == GATES]
+    if taken:
+        raise ValueError(
+            f"`modalities` and `num_classes` must leave the name {GATES!r} to the output of that "
+            f"name. Received: {taken[0]!r}."
+        )

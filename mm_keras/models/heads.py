@@ -1,0 +1,95 @@
+"""What a model predicts: classes, several labels at once, or numbers."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import keras
+
+from mm_keras._checks import check_int, check_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A dense layer on the fused features, in float32 whatever the dtype policy.
+
+    Args:
+        units: Number of outputs.
+        logits: Whether the output is the layer's values as they are, without an activation; the
+            loss then takes `from_logits=True`.
+    """
+
+    units: int
+    _: dataclasses.KW_ONLY
+    logits: bool = False
+
+    activation: ClassVar[str | None] = None
+    loss: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        check_int("units", self.units)
+
+    def __call__(self, features, name: str):
+        """Returns the output `(B, units)` named `name`."""
+        return self.activate(self.score(features, name), name)
+
+    def score(self, features, name: str):
+        """Returns the values before the activation, `(B, units)`."""
+        return keras.layers.Dense(self.units, name=f"{name}_logits")(features)
+
+    def activate(self, scores, name: str):
+        """Returns the output `(B, units)` named `name` of what `score` returned."""
+        activation = None if self.logits else self.activation
+        return keras.layers.Activation(activation or "linear", dtype="float32", name=name)(scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(Head):
+    """One of several classes: softmax."""
+
+    activation: ClassVar[str | None] = "softmax"
+    loss: ClassVar[str] = "sparse_categorical_crossentropy"
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiLabel(Head):
+    """Any number of labels at once: a sigmoid for each."""
+
+    activation: ClassVar[str | None] = "sigmoid"
+    loss: ClassVar[str] = "binary_crossentropy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression(Head):
+    """Numbers: no activation."""
+
+    loss: ClassVar[str] = "mean_squared_error"
+
+
+def check_heads(
+    num_classes: int | Head | Mapping[str, int | Head], modalities: Iterable[str] = ()
+) -> dict[str, Head]:
+    """Returns `{name: head}` of the builder argument `num_classes`; one head is named `label`.
+
+    Args:
+        num_classes: A number of classes, a head, or a dict of either.
+        modalities: Names that a head can't have, since a modality has it.
+    """
+    if not isinstance(num_classes, Mapping):
+        num_classes = {"label": num_classes}
+    if not num_classes:
+        raise ValueError("`num_classes` must have at least one head. Received: {}.")
+    check_names("num_classes", num_classes)
+    taken = sorted(set(num_classes) & set(modalities))
+    if taken:
+        raise ValueError(
+            "`num_classes` must not name a head as a modality is named: layers have one name each. "
+            f"Received for both: {taken}. Rename the modality, or pass {{'another_name': …}}."
+        )
+    heads = {}
+    for name, head in num_classes.items():
+        if not isinstance(head, Head):
+            check_int("num_classes", head)
+            head = Classification(int(head))
+        heads[name] = head
+    return heads
