@@ -1,0 +1,124 @@
+"""Does this dataset fit that model?"""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | None = None) -> int:
+    """Checks batches of a dataset against a model's inputs and outputs before training.
+
+    Keras finds a wrong name late, and a label beyond the last class not at all on some devices:
+    the loss then is NaN, or silently wrong.
+
+    Args:
+        dataset: Batches of `({name: array}, labels)`, labels an array for one output, or
+            `{output: labels}`; with or without sample weights.
+        model: A functional `keras.Model` with dicts of inputs and outputs.
+        batches: How many batches to look at; `None`: all.
+
+    Returns:
+        The number of samples seen.
+
+    Raises:
+        ValueError: If an input is missing, has another shape, or is not finite; or if labels are
+            missing or out of range.
+
+    Example:
+
+    >>> import numpy as np, tensorflow as tf
+    >>> import mm_keras as mm
+    >>> model = mm.build_mcnn({"a": mm.Features(4)}, 2)
+    >>> data = tf.data.Dataset.from_tensor_slices(({"a": np.zeros((6, 4))}, [0, 1, 0, 1, 0, 1]))
+    >>> mm.data.check_dataset(data.batch(2), model)
+    6
+    """
+    classes = _classes(model)
+    seen = 0
+    for element in dataset if batches is None else dataset.take(batches):
+        if not isinstance(element, tuple) or len(element) not in (2, 3):
+            raise ValueError(
+                "`dataset` must give (inputs, labels) or (inputs, labels, sample_weight). "
+                f"Received elements of structure: {keras.tree.map_structure(type, element)}."
+            )
+        inputs, labels = element[:2]
+        seen += _check_inputs(inputs, model.input, seen)
+        if not isinstance(labels, Mapping):
+            if len(model.output) > 1:
+                raise ValueError(
+                    f"`dataset` must give labels as a dict for the outputs {sorted(model.output)}. "
+                    f"Received: {type(labels).__name__}."
+                )
+            labels = {next(iter(model.output)): labels}
+        for name, output in model.output.items():
+            if name not in labels:
+                raise ValueError(
+                    f"`dataset` must give labels for the output {name!r}. "
+                    f"Received: {sorted(labels)}."
+                )
+            _check_labels(name, np.asarray(labels[name]), output.shape[-1], name in classes)
+    if not seen:
+        raise ValueError("`dataset` must have at least one sample. Received: none.")
+    return seen
+
+
+def _classes(model: keras.Model) -> set[str]:
+    """Returns the names of outputs that are softmaxes over classes."""
+    # A student's output "image" of the head "label" comes from the layer "image_label", and the
+    # output "label" is then the ensemble of such.
+    softmaxes = {
+        layer.name
+        for layer in model.layers
+        if getattr(layer, "activation", None) is keras.activations.softmax
+    }
+    return {
+        name
+        for name in model.output
+        if softmaxes
+        & {name, *(f"{name}_{o}" for o in model.output), *(f"{o}_{name}" for o in model.output)}
+    }
+
+
+def _check_inputs(inputs, expected, seen: int) -> int:
+    if not isinstance(inputs, Mapping):
+        raise ValueError(
+            f"`dataset` must give inputs as a dict of {sorted(expected)}. "
+            f"Received: {type(inputs).__name__}."
+        )
+    missing = sorted(set(expected) - set(inputs))
+    if missing:
+        raise ValueError(
+            f"`dataset` must give the inputs {sorted(expected)}. "
+            f"Received: {sorted(inputs)}, without {missing}."
+        )
+    for name, tensor in expected.items():
+        value = np.asarray(inputs[name])
+        if value.shape[1:] != tuple(tensor.shape[1:]):
+            raise ValueError(
+                f"`dataset` must give {name!r} in batches of shape {('B', *tensor.shape[1:])}. "
+                f"Received: {value.shape}."
+            )
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            bad = ~np.isfinite(value.reshape(len(value), -1)).all(axis=1)
+            raise ValueError(
+                f"`dataset` must give finite numbers. Received: NaN or infinity in {name!r} of "
+                f"sample {seen + int(np.argmax(bad))}."
+            )
+    return len(np.asarray(inputs[next(iter(expected))]))
+
+
+def _check_labels(name: str, labels: np.ndarray, units: int, is_classes: bool) -> None:
+    numbers = labels.ndim == 1 or (labels.shape[-1] == 1 and units > 1)
+    if is_classes and numbers:
+        wrong = (labels < 0) | (labels >= units) | (labels != np.floor(labels))
+        if wrong.any():
+            raise ValueError(
+                f"labels of {name!r} must be whole numbers in 0…{units - 1}. "
+                f"Received: {labels[wrong].ravel()[0]}."
+            )
+    elif labels.ndim > 1 and labels.shape[-1] != units:
+        raise ValueError(
+            f"labels of {name!r} must have {units} columns. Received shape: {labels.shape}."
+        )
