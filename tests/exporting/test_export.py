@@ -1,0 +1,100 @@
+"""`mm.export`: what is written loads again, and gives what the model gave."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import mm_keras as mm
+
+SERVE = """
+import json, sys
+import numpy as np, tensorflow as tf
+inputs = {name: tf.constant(value) for name, value in np.load(sys.argv[2]).items()}
+served = tf.saved_model.load(sys.argv[1])  # `serve` alone would not keep its variables
+outputs = served.serve(inputs)
+assert "mm_keras" not in sys.modules, "TensorFlow alone must do"
+print(json.dumps({name: value.numpy().tolist() for name, value in outputs.items()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return mm.build_mcnn(
+        {"a": mm.Features(4), "b": mm.Features((2, 3), optional=True)},
+        3,
+        width=8,
+        modality_dropout=0.5,
+        auxiliary_heads=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    rng = np.random.default_rng(0)
+    return {
+        "a": rng.normal(size=(5, 4)).astype("float32"),
+        "b": rng.normal(size=(5, 2, 3)).astype("float32"),
+        "b_present": np.array([[True], [False], [True], [False], [True]]),
+    }
+
+
+def test_keras_file_holds_the_graph_that_ships(model, inputs, tmp_path):
+    path = mm.export(model, tmp_path / "folder" / "model.keras", format="keras")
+    loaded = keras.models.load_model(path)
+    assert list(loaded.output) == ["label"]
+    expected = model.predict(inputs, verbose=0)["label"]
+    np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)["label"], expected)
+
+
+def test_saved_model_serves_without_keras(model, inputs, tmp_path):
+    path = mm.export(model, tmp_path / "served")
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(path), str(tmp_path / "inputs.npz")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    served = json.loads(done.stdout.splitlines()[-1])
+    assert list(served) == ["label"]
+    expected = model.predict(inputs, verbose=0)["label"]
+    np.testing.assert_allclose(served["label"], expected, atol=1e-5)
+
+
+def test_replaces_what_stood_there(model, tmp_path):
+    for _ in range(2):
+        mm.export(model, tmp_path / "served")
+        mm.export(model, tmp_path / "model.keras", format="keras")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "served"]
+
+
+def test_a_failed_export_leaves_the_earlier_file(model, tmp_path, monkeypatch):
+    path = mm.export(model, tmp_path / "model.keras", format="keras")
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(keras.Model, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        mm.export(model, path, format="keras")
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "message"),
+    [
+        ("model.keras", "sevad_model", "`format` must be one of .*'saved_model'"),
+        ("model", "keras", r"`path` must end in '.keras'"),
+        ("model.keras", "saved_model", r"`path` must be a folder"),
+    ],
+)
+def test_errors(model, tmp_path, path, format, message):
+    with pytest.raises(ValueError, match=message):
+        mm.export(model, tmp_path / path, format=format)
