@@ -1,0 +1,39 @@
+"""The one table that feeds the generic checks: every public layer, loss, fusion and builder.
+
+A new one joins the table in the module of its system and gets all of `mm_keras.testing`;
+`test_conformance.py` fails for one that does not.
+"""
+
+from tests.conformance import dfn, dml, fusion, layers, losses, mcnn, mvcnn
+from tests.conformance.cases import BuilderCase, LayerCase, LossCase
+
+MODULES = (layers, losses, fusion, mcnn, dfn, dml, mvcnn)
+
+
+def layer_cases() -> list[LayerCase]:
+    """Returns the table of layers."""
+    return _collect("layer_cases")
+
+
+def loss_cases() -> list[LossCase]:
+    """Returns the table of losses."""
+    return _collect("loss_cases")
+
+
+def builder_cases() -> list[BuilderCase]:
+    """Returns the table of builders."""
+    return _collect("builder_cases")
+
+
+def _collect(kind: str) -> list:
+    return [case for module in MODULES if hasattr(module, kind) for case in getattr(module, kind)()]
+
+
+# Public names that the table can't hold, and why.
+EXEMPT = {
+    "FUSIONS": "a table; each of its names has a case",
+    "Fusion": "abstract",
+    "TrainingOnly": "a mixin without behaviour",
+    "classification_crossentropy": "the function of ClassificationCrossentropy",
+    "get_fusion": "returns the fusion layers of the table",
+}
