@@ -1,0 +1,129 @@
+"""The command `mm-keras`: it reads arguments, calls the package and prints."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+EXAMPLE = """\
+example of a CONFIG.yaml:
+
+  modalities:
+    image: {type: Image, shape: [8, 8, 1], backbone: SmallCNN}
+    audio: {type: Audio, samples: 6400, sample_rate: 8000}
+  builder: {name: build_mcnn, num_classes: 10, fusion: gated}
+  dataset:
+    name: av_digits          # any name that TFDS knows
+    batch_size: 32
+    options: {audio_snr_db: 0}
+  compile: {optimizer: adam, learning_rate: 0.001, metrics: [accuracy]}
+  fit: {epochs: 10}
+  seed: 0
+  output: runs/digits
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 0, or 2 for input that doesn't fit."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from rich.console import Console
+
+    try:
+        return options.run(options, Console())
+    except (ValueError, TypeError, OSError) as error:
+        Console(stderr=True).print(f"mm-keras: {error}", style="red", markup=False, highlight=False)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mm-keras", description="Multimodal networks for Keras 3, from the command line."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train image, audio and both on embedded digits")
+    demo.add_argument("--output", default="runs/demo", help="folder to write (%(default)s)")
+    demo.add_argument("--epochs", type=_positive, help="of each training")
+    demo.add_argument("--seed", type=int, default=0, help="of weights and shuffling (%(default)s)")
+    demo.set_defaults(run=_demo)
+
+    train = commands.add_parser(
+        "train",
+        help="train what a YAML file describes",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument("config", metavar="CONFIG.yaml")
+    train.add_argument("--output", help="folder to write, instead of the file's")
+    train.set_defaults(run=_train)
+
+    info = commands.add_parser("info", help="show versions, devices and builders")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, received {text}")
+    return value
+
+
+def _demo(options: argparse.Namespace, console) -> int:
+    from mm_keras.experiments.demo import EPOCHS, run_demo
+
+    run_demo(options.output, options.epochs or EPOCHS, options.seed, console)
+    console.print(f"\nWritten to {options.output}: model, SavedModel, pictures, metrics.json.")
+    console.print("What to try next:")
+    console.print("  mm-keras train --help      an experiment of your own, in a few lines of YAML")
+    console.print("  mm-keras info              versions, devices, builders and backbones")
+    console.print("  README.md                  the same in Python, with your own data")
+    return 0
+
+
+def _train(options: argparse.Namespace, console) -> int:
+    import pathlib
+    import shutil
+
+    from mm_keras import plots
+    from mm_keras.experiments import outcome_table, read_config, run_experiment
+    from mm_keras.experiments.run import write_metrics
+
+    experiment = read_config(options.config)
+    folder = pathlib.Path(options.output or experiment.output)
+    outcome = run_experiment(experiment, experiment.builder, console)
+    outcome.write(folder)
+    for metric in outcome.test:
+        if metric in outcome.history:
+            figure = plots.learning_curves({outcome.name: outcome.history}, metric)
+            figure.savefig(folder / f"learning_curve_{metric}.png", dpi=150)
+    write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
+    shutil.copyfile(options.config, folder / "config.yaml")
+    console.print(outcome_table([outcome], experiment.source.name))
+    console.print(f"Written to {folder}.")
+    return 0
+
+
+def _info(options: argparse.Namespace, console) -> int:
+    import keras
+
+    from mm_keras.encoders import BACKBONES
+    from mm_keras.experiments.run import versions
+    from mm_keras.layers import FUSIONS
+    from mm_keras.models import BUILDERS
+
+    rows = {
+        **versions(),
+        "devices": ", ".join(keras.distribution.list_devices()),
+        "builders": ", ".join(BUILDERS),
+        "fusions": ", ".join(FUSIONS),
+        "backbones": ", ".join(BACKBONES),
+    }
+    for key, value in rows.items():
+        console.print(f"{key:<12}{value}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""What the command runs: a described experiment, and the demo."""
+
+from mm_keras.experiments.config import Experiment, read_config
+from mm_keras.experiments.demo import run_demo
+from mm_keras.experiments.run import Outcome, outcome_table, run_experiment
+
+__all__ = ["Experiment", "Outcome", "outcome_table", "read_config", "run_demo", "run_experiment"]

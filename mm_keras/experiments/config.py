@@ -1,0 +1,214 @@
+"""A YAML description of an experiment, checked key by key."""
+
+import dataclasses
+import inspect
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from mm_keras import modalities as specs
+from mm_keras._checks import check_choice, check_int, nearest
+from mm_keras.datasets.source import Source
+from mm_keras.modalities import Modality
+from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression
+
+HEADS = {cls.__name__: cls for cls in (Classification, MultiLabel, Regression)}
+MODALITIES = {name: getattr(specs, name) for name in specs.__all__ if name != "Modality"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Which splits of the dataset serve for what, and in what batches.
+
+    Args:
+        train: Split that is trained on.
+        validation: Split watched during training; `None`: none.
+        test: Split for the figures at the end.
+        batch_size: In samples.
+    """
+
+    train: str = "train"
+    validation: str | None = "validation"
+    test: str = "test"
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        check_int("batch_size", self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A model, the data it learns from, and how.
+
+    Args:
+        modalities: `{name: spec}`.
+        builder: Name of a builder.
+        num_classes: As the builder takes it.
+        options: Further arguments of the builder.
+        source: The dataset.
+        splits: Its parts.
+        optimizer: Name of a Keras optimizer, or its serialised form.
+        learning_rate: Of the optimizer; `None`: its default.
+        loss: Name of a Keras loss, or `{head: name}`; `None`: that of each head.
+        metrics: Names of Keras metrics, or `{head: names}`.
+        epochs: Passes over the training split.
+        seed: Of weights, shuffling and dropout.
+        output: Folder that is written.
+    """
+
+    modalities: dict[str, Modality]
+    num_classes: Any
+    source: Source
+    builder: str = "build_mcnn"
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    splits: Splits = dataclasses.field(default_factory=Splits)
+    optimizer: Any = "adam"
+    learning_rate: float | None = None
+    loss: Any = None
+    metrics: Any = ("accuracy",)
+    epochs: int = 10
+    seed: int = 0
+    output: str = "runs/train"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key given twice, which plain YAML silently overwrites."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise ValueError(
+                f"line {node.start_mark.line + 1}: each key must be given once. "
+                f"Received twice: {repeated}."
+            )
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: str | pathlib.Path) -> Experiment:
+    """Reads an experiment from a YAML file.
+
+    Args:
+        path: Of the file; `mm-keras train --help` shows an example.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: For a file that is no YAML, an unknown key (the nearest valid one is named), a
+            key given twice, or a value that doesn't fit.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`path` must be an existing YAML file. Received: path={path}.")
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        return parse_config(config)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} must be YAML. Received: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse_config(config: Mapping[str, Any]) -> Experiment:
+    """Makes an experiment of the nested dict that a YAML file holds."""
+    _check_keys(
+        "config", config, ["modalities", "builder", "dataset", "compile", "fit", "seed", "output"]
+    )
+    for key in ("modalities", "builder", "dataset"):
+        if key not in config:
+            raise ValueError(f"`config` must have the key {key!r}. Received: {sorted(config)}.")
+    modalities = {
+        name: _modality(name, options)
+        for name, options in _mapping("modalities", config["modalities"]).items()
+    }
+    parts = {
+        **_builder(config["builder"]),
+        **_dataset(config["dataset"]),
+        **_part("compile", config, ["optimizer", "learning_rate", "loss", "metrics"]),
+        **_part("fit", config, ["epochs"]),
+        **{key: config[key] for key in ("seed", "output") if key in config},
+    }
+    check_int("fit.epochs", parts.get("epochs", 1))
+    check_int("seed", parts.get("seed", 0), minimum=0)
+    return Experiment(modalities=modalities, **parts)
+
+
+def _mapping(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{where}` must be a mapping of keys. Received: {value!r}.")
+    return value
+
+
+def _check_keys(where: str, config: Any, valid: Iterable[str]) -> None:
+    valid = list(valid)
+    for key in _mapping(where, config):
+        if key not in valid:
+            raise ValueError(
+                f"`{where}` must have keys out of {valid}.{nearest(key, valid)} Received: {key!r}."
+            )
+
+
+def _part(where: str, config: Mapping[str, Any], valid: Iterable[str]) -> dict[str, Any]:
+    part = config.get(where, {})
+    _check_keys(where, part, valid)
+    return dict(part)
+
+
+def _made(where: str, cls: type, options: Mapping[str, Any]) -> Any:
+    """Makes a dataclass of options after a check of their names."""
+    fields = dataclasses.fields(cls)
+    _check_keys(where, options, [field.name for field in fields])
+    missing = [
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name not in options
+    ]
+    if missing:
+        raise ValueError(f"`{where}` must have the keys {missing}. Received: {sorted(options)}.")
+    return cls(**options)
+
+
+def _modality(name: str, options: Any) -> Modality:
+    options = dict(_mapping(f"modalities.{name}", options))
+    kind = options.pop("type", None)
+    check_choice(f"modalities.{name}.type", kind, MODALITIES)
+    return _made(f"modalities.{name}", MODALITIES[kind], options)
+
+
+def _builder(options: Any) -> dict[str, Any]:
+    options = dict(_mapping("builder", options))
+    name = options.pop("name", "build_mcnn")
+    check_choice("builder.name", name, BUILDERS)
+    valid = set(inspect.signature(BUILDERS[name]).parameters) - {"modalities"}
+    _check_keys("builder", options, sorted(valid | {"name"}))
+    if "num_classes" not in options:
+        raise ValueError(f"`builder` must have the key 'num_classes'. Received: {sorted(options)}.")
+    num_classes = options.pop("num_classes")
+    if isinstance(num_classes, Mapping):
+        num_classes = (
+            _head("label", num_classes)
+            if "type" in num_classes
+            else {head: _head(head, value) for head, value in num_classes.items()}
+        )
+    return {"builder": name, "num_classes": num_classes, "options": options}
+
+
+def _head(name: str, options: Any) -> int | Head:
+    if not isinstance(options, Mapping):
+        return options
+    options = dict(options)
+    kind = options.pop("type", "Classification")
+    check_choice(f"builder.num_classes.{name}.type", kind, HEADS)
+    return _made(f"builder.num_classes.{name}", HEADS[kind], options)
+
+
+def _dataset(options: Any) -> dict[str, Any]:
+    options = dict(_mapping("dataset", options))
+    split_keys = [field.name for field in dataclasses.fields(Splits)]
+    source_keys = [field.name for field in dataclasses.fields(Source)]
+    _check_keys("dataset", options, [*source_keys, *split_keys])
+    splits = {key: options.pop(key) for key in split_keys if key in options}
+    return {"source": _made("dataset", Source, options), "splits": Splits(**splits)}

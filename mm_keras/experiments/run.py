@@ -1,0 +1,242 @@
+"""Trains what an experiment describes, measures it and writes it to a folder."""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import mm_keras
+from mm_keras import plots
+from mm_keras.data import check_dataset
+from mm_keras.experiments.config import Experiment
+from mm_keras.exporting import export
+from mm_keras.models import BUILDERS, Classification, inference_model
+from mm_keras.models.heads import check_heads
+from mm_keras.training import ProgressBar, jit_compile
+
+LATENCY_RUNS = 50
+Batches = Any  # a tf.data.Dataset of (inputs, labels); TensorFlow itself is not needed here
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of an experiment.
+
+    Args:
+        name: Of the model in tables.
+        model: The trained model.
+        history: `{metric: value of each epoch}`.
+        test: `{metric: value}` on the test split.
+        seconds: Wall-clock time of `fit`.
+        latency_ms: Median milliseconds of `predict_on_batch` on one sample.
+        predictions: `{head: (true, predicted)}` class numbers of classification heads on the test
+            split.
+    """
+
+    name: str
+    model: keras.Model
+    history: dict[str, list[float]]
+    test: dict[str, float]
+    seconds: float
+    latency_ms: float
+    predictions: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the graph that ships."""
+        return inference_model(self.model).count_params()
+
+    def report(self) -> dict[str, Any]:
+        """Returns the figures as plain JSON values."""
+        return {
+            "name": self.name,
+            "test": self.test,
+            "parameters": self.parameters,
+            "training_seconds": round(self.seconds, 2),
+            "latency_ms": round(self.latency_ms, 3),
+            "history": self.history,
+        }
+
+    def write(self, folder: str | pathlib.Path, classes: Sequence[str] | None = None) -> None:
+        """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
+
+        Args:
+            folder: Made where it doesn't exist.
+            classes: Names of the classes; `None`: their numbers.
+        """
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        export(self.model, folder / "model.keras", format="keras")
+        export(self.model, folder / "saved_model", format="saved_model")
+        plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
+        for head, (true, predicted) in self.predictions.items():
+            count = self.model.output[head].shape[-1]
+            names = classes or [str(number) for number in range(count)]
+            figure = plots.confusion_matrix(true, predicted, names, f"{self.name}: {head}")
+            suffix = "" if len(self.predictions) == 1 else f"_{head}"
+            figure.savefig(folder / f"confusion_matrix{suffix}.png", dpi=150)
+
+
+def run_experiment(
+    experiment: Experiment, name: str = "model", console: Console | None = None
+) -> Outcome:
+    """Trains and measures what an experiment describes.
+
+    Args:
+        experiment: From `read_config`, or made by hand.
+        name: Of the model in tables and progress bars.
+        console: Where the progress bar goes; `None`: standard output.
+    """
+    keras.utils.set_random_seed(experiment.seed)
+    source, splits = experiment.source, experiment.splits
+    modalities = source.adapt(experiment.modalities, splits.train)
+
+    def batches(split: str, shuffle: bool = False) -> Batches:
+        return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
+
+    model = BUILDERS[experiment.builder](modalities, experiment.num_classes, **experiment.options)
+    heads = check_heads(experiment.num_classes)
+    model.compile(
+        _optimizer(experiment),
+        loss=experiment.loss or {head: spec.loss for head, spec in heads.items()},
+        metrics=experiment.metrics,
+        jit_compile=jit_compile(),
+    )
+    return train_and_measure(
+        model,
+        batches(splits.train, shuffle=True),
+        batches(splits.validation) if splits.validation else None,
+        batches(splits.test),
+        epochs=experiment.epochs,
+        classes=[head for head, spec in heads.items() if isinstance(spec, Classification)],
+        name=name,
+        console=console,
+    )
+
+
+def train_and_measure(
+    model: keras.Model,
+    train: Batches,
+    validation: Batches | None,
+    test: Batches,
+    *,
+    epochs: int,
+    classes: Sequence[str] = ("label",),
+    name: str = "model",
+    console: Console | None = None,
+) -> Outcome:
+    """Checks the data, trains a compiled model with a progress bar and measures it.
+
+    Args:
+        model: Compiled.
+        train: Batches that are trained on.
+        validation: Batches watched during training.
+        test: Batches for the figures at the end.
+        epochs: Passes over `train`.
+        classes: Outputs that are classes, for confusion matrices.
+        name: Of the model in tables and progress bars.
+        console: Where the progress bar goes; `None`: standard output.
+    """
+    check_dataset(train, model)
+    start = time.perf_counter()
+    history = model.fit(
+        train,
+        validation_data=validation,
+        epochs=epochs,
+        shuffle=False,  # the dataset shuffles itself
+        verbose=0,
+        callbacks=[ProgressBar(name, console)],
+    )
+    seconds = time.perf_counter() - start
+    measured = model.evaluate(test, verbose=0, return_dict=True)
+    return Outcome(
+        name=name,
+        model=model,
+        history={
+            key: [float(value) for value in values] for key, values in history.history.items()
+        },
+        test={key: float(value) for key, value in measured.items()},
+        seconds=seconds,
+        latency_ms=measure_latency(inference_model(model), test),
+        predictions=_predictions(model, test, classes),
+    )
+
+
+def _optimizer(experiment: Experiment) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.get(experiment.optimizer)
+    if experiment.learning_rate is not None:
+        optimizer.learning_rate = experiment.learning_rate
+    return optimizer
+
+
+def measure_latency(model: keras.Model, dataset: Batches, runs: int = LATENCY_RUNS) -> float:
+    """Returns the median milliseconds of `predict_on_batch` on one sample, after a warm-up."""
+    inputs = next(iter(dataset))[0]
+    sample = {name: np.asarray(value)[:1] for name, value in inputs.items()}
+    times = []
+    for _ in range(runs + 3):
+        start = time.perf_counter()
+        model.predict_on_batch(sample)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[3:])
+
+
+def _predictions(model, test, classes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    predicted = model.predict(test, verbose=0)
+    labels = [batch[1] for batch in test.as_numpy_iterator()]
+    found = {}
+    for head in classes:
+        true = [label[head] if isinstance(label, Mapping) else label for label in labels]
+        found[head] = (np.concatenate(true).ravel(), np.argmax(predicted[head], axis=-1))
+    return found
+
+
+def outcome_table(outcomes: Sequence[Outcome], title: str) -> Table:
+    """Returns a table of accuracy (or the first metric), size, time and latency."""
+    metric = next((key for key in outcomes[0].test if key != "loss"), "loss")
+    table = Table(title=title)
+    table.add_column("model")
+    for column in (f"test {metric}", "parameters", "training s", "latency ms/sample"):
+        table.add_column(column, justify="right")
+    for outcome in outcomes:
+        table.add_row(
+            outcome.name,
+            f"{outcome.test[metric]:.3f}",
+            f"{outcome.parameters:,}",
+            f"{outcome.seconds:.1f}",
+            f"{outcome.latency_ms:.2f}",
+        )
+    return table
+
+
+def write_metrics(outcomes: Sequence[Outcome], path: str | pathlib.Path, **more: Any) -> None:
+    """Writes the figures of all models, and what they were measured with, to a JSON file."""
+    report = {
+        "models": [outcome.report() for outcome in outcomes],
+        "versions": versions(),
+        "devices": keras.distribution.list_devices(),
+        **more,
+    }
+    pathlib.Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that decide about results."""
+    return {
+        "mm_keras": mm_keras.__version__,
+        "keras": keras.__version__,
+        "tensorflow": importlib.metadata.version("tensorflow"),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "backend": keras.config.backend(),
+    }

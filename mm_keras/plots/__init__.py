@@ -1,0 +1,7 @@
+"""Pictures of results: each function returns a matplotlib figure."""
+
+from mm_keras.plots.confusion_matrix import confusion_matrix
+from mm_keras.plots.learning_curves import learning_curves
+from mm_keras.plots.model_diagram import model_diagram
+
+__all__ = ["confusion_matrix", "learning_curves", "model_diagram"]
