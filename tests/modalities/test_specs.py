@@ -74,7 +74,7 @@ SPECS = {
     "views": (mm.Views, {"count": 4, "shape": [8, 8, 1], **COMMON, **SMALL}, (4, 8, 8, 1)),
     "views_own": (
         mm.Views,
-        {"count": 2, "shape": [32, 32, 1], "shared": False, **PIXELS},
+        {"count": 2, "shape": [32, 32, 1], "shared": False, "optional_views": True, **PIXELS},
         (2, 32, 32, 1),
     ),
     "tabular": (

@@ -166,8 +166,9 @@ def test_absent_views_have_no_effect(view_pooling, pool_after):
 def test_absent_views_get_no_gradient():
     spec = views(optional_views=True)
     model, x = build(spec), pictures(size=1)
+    present = keras.ops.convert_to_tensor(PRESENT[1:2])
     found = mm.testing.gradients(
-        lambda t: model({"views": t["x"], "views_present": PRESENT[1:2]})["label"],
+        lambda t: model({"views": t["x"], "views_present": present})["label"],
         None,
         {"x": x},
     )["x"]
