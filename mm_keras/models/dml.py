@@ -44,7 +44,8 @@ def build_dml(
     their mean: `mm.training.student_losses(model)`. `mm.data.labels_for_outputs` gives every output
     the labels of its head. Train with the callback `mm.training.MutualRampUp`: at full weight from
     the first step on, small networks collapse to the uniform prediction. Losses of `evaluate` are
-    without the mutual term, which is added in training only.
+    without the mutual term, which is added in training only. It needs no labels: samples of sample
+    weight 0 let students learn from each other alone, which is where it helps most.
 
     Args:
         modalities: `{name: spec}`. Inputs bear these names.

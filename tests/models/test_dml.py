@@ -174,6 +174,22 @@ def test_a_student_learns_from_its_peer_alone():
     assert differ(untaught, teacher)  # which in turn learns from its student
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_samples_without_a_label_serve_mutual_learning_alone(weight):
+    model = build(mutual_weight=weight)
+    before, apart = weights_of(model), []
+    outputs = predict(model)
+    apart.append(np.abs(outputs["a"] - outputs["b"]).mean())
+    losses = student_losses(model)
+    model.compile(keras.optimizers.SGD(0.5), losses, run_eagerly=True)
+    nothing = dict.fromkeys(losses, np.zeros(24))
+    model.fit(X, dict.fromkeys(losses, Y), sample_weight=nothing, epochs=9, verbose=0)
+    outputs = predict(model)
+    apart.append(np.abs(outputs["a"] - outputs["b"]).mean())
+    assert differ(before, weights_of(model)) == bool(weight)
+    assert (apart[1] < 0.7 * apart[0]) == bool(weight)
+
+
 def test_evaluate_is_without_the_mutual_term():
     model = fit(build(mutual_weight=5.0), steps=3)
     measured = model.evaluate(X, dict.fromkeys("ab", Y), return_dict=True, verbose=0)
