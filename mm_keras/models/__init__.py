@@ -6,12 +6,14 @@ from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
 from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
+from mm_keras.models.nasn import build_nasn
 
 BUILDERS = {
     "build_dml": build_dml,
     "build_dfn": build_dfn,
     "build_mcnn": build_mcnn,
     "build_mvcnn": build_mvcnn,
+    "build_nasn": build_nasn,
 }
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "build_dml",
     "build_mcnn",
     "build_mvcnn",
+    "build_nasn",
     "inference_model",
     "modalities_of",
 ]
