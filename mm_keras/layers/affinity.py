@@ -57,10 +57,10 @@ def chunked_context(form: str, queries, keys, values, kept, chunk: int):
     queries = ops.reshape(queries, (-1, heads, chunks, chunk, width))
 
     def of_chunk(queries, keys, values, *kept):
-        return context(form, queries, keys, values, *kept)
+        return context(form, queries, keys, values, *(ops.cast(k, "bool") for k in kept))
 
-    # What the function only closed over would get no gradient.
-    others = (keys, values) if kept is None else (keys, values, kept)
+    # What the function only closed over would get no gradient; of a bool TensorFlow can't take one.
+    others = (keys, values) if kept is None else (keys, values, ops.cast(kept, "float32"))
     anew = keras.remat(of_chunk)
     found = ops.map(lambda part: anew(part, *others), ops.moveaxis(queries, 2, 0))
     found = ops.reshape(ops.moveaxis(found, 0, 2), (-1, heads, chunks * chunk, values.shape[-1]))

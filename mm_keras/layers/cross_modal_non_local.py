@@ -183,6 +183,7 @@ class CrossModalNonLocal(MultimodalLayer):
         }
         if not return_attention:
             return outputs
+        next(iter(self.blocks.values())).check_whole()
         attention = {}
         for name in self.names:
             sources = self.names if self.scope == JOINT else self._sources(name)

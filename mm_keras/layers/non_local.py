@@ -173,10 +173,12 @@ class NonLocalBlock(keras.layers.Layer):
             if not self.symmetric:
                 self.key_score = self.add_weight(shape=shape, name="key_score")
         self.g = self._dense("g", inner, key_width)
+        # float32: contexts of products, not of a softmax, know no bound before they are normalised.
         self.w = self._dense(
             "w",
             width,
             inner,
+            dtype="float32",
             kernel_initializer=self.output_initializer,
             use_bias=self.normalization is None,  # a normalisation has its own
         )
@@ -185,12 +187,10 @@ class NonLocalBlock(keras.layers.Layer):
         if self.normalization == "batch":
             # As in this package's small CNNs: statistics that keep up with short trainings.
             self.norm = keras.layers.BatchNormalization(
-                momentum=0.9, name="norm", dtype=self.dtype_policy, **start
+                momentum=0.9, name="norm", dtype="float32", **start
             )
         elif self.normalization == "layer":
-            self.norm = keras.layers.LayerNormalization(
-                name="norm", dtype=self.dtype_policy, **start
-            )
+            self.norm = keras.layers.LayerNormalization(name="norm", dtype="float32", **start)
         if self.norm is not None:
             self.norm.build(inputs_shape)
 
@@ -204,7 +204,7 @@ class NonLocalBlock(keras.layers.Layer):
         training=None,
     ):
         if return_attention:
-            self._check_whole()
+            self.check_whole()
         if keys is None:
             keys, keys_mask = inputs, mask if keys_mask is None else keys_mask
         inputs, mask = zero_masked(inputs, mask)
@@ -224,7 +224,7 @@ class NonLocalBlock(keras.layers.Layer):
             y = chunked_context(self.form, *operands, self.chunk)
         y = ops.swapaxes(y, 1, 2)  # (B, N_a, heads, d)
         y = ops.reshape(y, (-1, ops.shape(y)[1], self.heads * y.shape[-1]))
-        y = self._normalized(self.w(ops.cast(y, self.compute_dtype)), there, training)
+        y = ops.cast(self._normalized(self.w(y), there, training), self.compute_dtype)
         if there is not None:
             y = ops.where(ops.expand_dims(there, -1), y, ops.zeros_like(y))
         z = inputs + y if self.residual else y
@@ -254,7 +254,7 @@ class NonLocalBlock(keras.layers.Layer):
         return x * d**-0.5 if role == "query" and scaled else x
 
     def _dense(self, name, units, width, **options):
-        layer = keras.layers.Dense(units, name=name, dtype=self.dtype_policy, **options)
+        layer = keras.layers.Dense(units, name=name, **{"dtype": self.dtype_policy, **options})
         layer.build((None, width))
         return layer
 
@@ -283,7 +283,8 @@ class NonLocalBlock(keras.layers.Layer):
                 f"Received: subsample={self.subsample}."
             )
 
-    def _check_whole(self):
+    def check_whole(self):
+        """Raises where there is no attention map to return."""
         if self.chunk is not None:
             raise ValueError(
                 "`return_attention` must be False with `chunk`, which is there so that the whole "
@@ -306,7 +307,7 @@ class NonLocalBlock(keras.layers.Layer):
         z = keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
         if not return_attention:
             return z
-        self._check_whole()
+        self.check_whole()
         positions = (inputs if keys is None else keys).shape[1]
         sampled = positions and -(-positions // self.subsample)
         shape = (inputs.shape[0], self.heads, inputs.shape[1], sampled)
