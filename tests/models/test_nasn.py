@@ -34,7 +34,7 @@ def predict(model, x=X):
 
 
 def lookup(count, seed=0, keys=6, classes=4):
-    """Questions with a key; pairs of each key and a class in any order; the key's class is asked."""
+    """Questions, a key each; pairs of key and class in any order; the label is the key's class."""
     rng = np.random.default_rng(seed)
     order = rng.permuted(np.tile(np.arange(keys), (count, 1)), axis=1)
     values = rng.integers(classes, size=(count, keys))
@@ -66,7 +66,6 @@ def test_finds_what_matches_where_pooled_features_can_t():
         )
         model.fit(x, y, batch_size=100, epochs=10, verbose=0)
         accuracy[name] = model.evaluate(new_x, new_y, batch_size=500, verbose=0)[1]
-    print(accuracy)
     assert accuracy["cross"] > 0.9
     assert max(accuracy["self"], accuracy["mcnn"]) < 0.6
 
