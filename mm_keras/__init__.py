@@ -31,6 +31,7 @@ _HOMES = {
         "build_mvcnn",
         "inference_model",
         "modalities_of",
+        "with_views",
     ],
     "mm_keras.exporting": ["export"],
 }

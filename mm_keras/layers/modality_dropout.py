@@ -41,10 +41,7 @@ class ModalityDropout(TrainingOnly, keras.layers.Layer):
             return inputs
         names = sorted(inputs)
         present = ops.stack([ops.any(inputs[name], axis=1) for name in names], axis=1)  # (B, M)
-        draws = keras.random.uniform(ops.shape(present), seed=self.seed_generator)
-        drawn = ops.where(present, draws, -ops.ones_like(draws))
-        last = ops.one_hot(ops.argmax(drawn, axis=1), len(names), dtype="bool")
-        kept = ops.logical_or(draws >= self.rate, last)
+        kept = keep_some(present, self.rate, self.seed_generator)
         return {
             name: ops.logical_and(inputs[name], kept[:, index : index + 1])
             for index, name in enumerate(names)
@@ -55,3 +52,15 @@ class ModalityDropout(TrainingOnly, keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def keep_some(present, rate: float, seed: keras.random.SeedGenerator):
+    """Draws which of the entries `(B, M)` of each sample are kept, `(B, M)` bool.
+
+    Each is dropped with probability `rate`. Where all that are present would be, one of them, drawn
+    evenly, is kept.
+    """
+    draws = keras.random.uniform(ops.shape(present), seed=seed)
+    drawn = ops.where(present, draws, -ops.ones_like(draws))
+    last = ops.one_hot(ops.argmax(drawn, axis=1), present.shape[1], dtype="bool")
+    return ops.logical_or(draws >= rate, last)

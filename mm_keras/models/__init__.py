@@ -6,6 +6,7 @@ from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
 from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
+from mm_keras.models.with_views import with_views
 
 BUILDERS = {
     "build_dml": build_dml,
@@ -26,4 +27,5 @@ __all__ = [
     "build_mvcnn",
     "inference_model",
     "modalities_of",
+    "with_views",
 ]

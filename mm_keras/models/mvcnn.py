@@ -1,6 +1,7 @@
 """Multi-view networks: a CNN on each view, features pooled across the views, then classified."""
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
@@ -28,6 +29,7 @@ def build_mvcnn(
     *,
     view_pooling: str | keras.layers.Layer = "max",
     pool_after: str | None = None,
+    view_dropout: float = 0.0,
     saliency: bool = False,
     fusion: str | keras.layers.Layer = "concat",
     width: int = 128,
@@ -62,11 +64,13 @@ def build_mvcnn(
     Args:
         modalities: `{name: spec}`, at least one an `mm.Views`.
         num_classes: As in `build_mcnn`.
-        view_pooling: `"max"`, `"mean"`, `"logsumexp"` or `"attention"`, or an
+        view_pooling: `"max"`, `"mean"`, `"logsumexp"`, `"attention"` or `"group"`, or an
             `mm.layers.ViewPooling`: how views become one.
         pool_after: Name of the layer of the backbone after which views are pooled, e.g.
             `"stage2_pool"` of `"SmallCNN"`; all of the graph must pass through it. `None`: after
             the last layer, on the backbone's feature map.
+        view_dropout: Rate at which single views are dropped in training, in [0, 1); at least one
+            stays. Use it where the model will see fewer views than it is trained with.
         saliency: Whether each `mm.Views` has a further output `"<name>_saliency"`, `(B, V)`: the
             share of each view in the pooled features, see `mm.layers.ViewPooling`.
         fusion: As in `build_mcnn`.
@@ -117,6 +121,7 @@ def build_mvcnn(
     _check_views(modalities, views, heads, view_pooling, pool_after, saliency)
     check_int("width", width)
     check_sizes("hidden", hidden)
+    check_number("view_dropout", view_dropout, below=1.0)
     check_number("dropout", dropout, below=1.0)
     check_number("modality_dropout", modality_dropout, below=1.0)
     fuse = get_fusion(fusion, pooling)
@@ -126,6 +131,8 @@ def build_mvcnn(
         MultiViewEncoder,
         cut=CutAfter(pool_after),
         view_pooling=view_pooling,
+        view_dropout=view_dropout,
+        seeds=itertools.repeat(None) if seed is None else itertools.count(seed + 1),
         saliencies=saliencies,
     )
     encoders = {**ENCODERS, Views: make_views}

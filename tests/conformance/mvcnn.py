@@ -5,12 +5,16 @@ import numpy as np
 
 import mm_keras as mm
 from mm_keras import layers
+from mm_keras.layers.view_pooling import VIEW_POOLINGS
 from tests.conformance.cases import LABELS, POSITIONS, PRESENT, BuilderCase, LayerCase, floats
 
 
 def layer_cases():
-    """Returns the pooling of views."""
+    """Returns what acts on views."""
     return [
+        LayerCase("ViewDropout", lambda: layers.ViewDropout(0.5, seed=1), POSITIONS),
+        LayerCase("ViewMask", layers.ViewMask, floats(4, 3, 5)),
+        LayerCase("ViewMask-present", layers.ViewMask, floats(4, 3, 5), {"present": PRESENT}),
         *[
             LayerCase(
                 f"ViewPooling-{mode}{suffix}",
@@ -18,7 +22,7 @@ def layer_cases():
                 floats(4, 3, 2, 2, 5),
                 call_kwargs,
             )
-            for mode in ("max", "mean", "logsumexp", "attention")
+            for mode in VIEW_POOLINGS
             for suffix, call_kwargs in (
                 ("", {}),
                 ("-masked", {"mask": POSITIONS, "return_saliency": True}),
@@ -60,6 +64,7 @@ def builder_cases():
             {"views": views(optional=True), "extra": mm.Features(6)},
             3,
             view_pooling="logsumexp",
+            view_dropout=0.3,
             fusion="gated",
             width=8,
             hidden=(4,),
