@@ -90,18 +90,10 @@ def backbone():
     return keras.Model(inputs, x, name="strided")
 
 
-def plain_cnn(sets, labels, seed):
-    """Trains a CNN on the single pictures of all sets, in random order."""
+def shuffled_pictures(sets, labels, seed):
+    """Returns the single pictures of all sets, in random order, and their labels."""
     order = np.random.default_rng(seed).permutation(len(labels) * VIEWS)
-    pictures = sets.reshape(-1, *SHAPE)[order]
-    model = mm.build_mcnn({"views": mm.Image(SHAPE, backbone=backbone())}, OBJECTS)
-    return train(model, pictures, np.repeat(labels, VIEWS)[order], SETS_A_STEP * VIEWS)
-
-
-def view_network(count, **options):
-    return mm.build_mvcnn(
-        {"views": mm.Views(count, SHAPE, backbone="SmallCNN")}, OBJECTS, **options
-    )
+    return sets.reshape(-1, *SHAPE)[order], np.repeat(labels, VIEWS)[order]
 
 
 def figures(splits, predict):
@@ -120,7 +112,8 @@ def averaged_scores(pictures, steps):
     def run(seed):
         splits = make_splits(pictures, seed, steps)
         keras.utils.set_random_seed(seed)
-        model = plain_cnn(*splits["train"], seed)
+        model = mm.build_mcnn({"views": mm.Image(SHAPE, backbone=backbone())}, OBJECTS)
+        train(model, *shuffled_pictures(*splits["train"], seed), SETS_A_STEP * VIEWS)
 
         def predict(sets):
             scores = model.predict({"views": sets.reshape(-1, *SHAPE)}, verbose=0)["label"]
@@ -142,8 +135,8 @@ def pooled_views(pictures, steps, *, two_stages=False, **options):
         model = mm.build_mvcnn({"views": views}, OBJECTS, seed=seed, **options)
         if two_stages:
             half = len(labels) // 2
-            first = plain_cnn(sets[:half], labels[:half], seed)
-            model.set_weights(first.get_weights())
+            single, its_labels = shuffled_pictures(sets[:half], labels[:half], seed)
+            train(mm.with_views(model, 1), single[:, None], its_labels, SETS_A_STEP * VIEWS)
             sets, labels = sets[half:], labels[half:]
         train(model, sets, labels, SETS_A_STEP)
 

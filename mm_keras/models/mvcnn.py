@@ -52,11 +52,14 @@ def build_mvcnn(
 
     Views may be missing, `mm.Views(…, optional_views=True)`: the input `<name>_present` is then
     `(B, V)` bool, and absent views have no weight. Where the views share a backbone, the weights
-    depend on neither V nor the order: those of a model for twelve views serve one for three, built
-    with the same options, by `three.set_weights(twelve.get_weights())`. Likewise the paper's two
-    stages, a CNN on single views first and the multi-view network from it, are those of the
-    example; with `shared=False` the first stage goes into each view's backbone, `<name>_backbone`,
-    `<name>_backbone_1`, ….
+    depend on neither V nor the order: `mm.with_views(model, 3)` is the same network for three
+    views. It predicts as well as with many if it learnt with few: see `view_dropout`.
+
+    The paper trains in two stages, a CNN on single views first and the network of views from it:
+    `mm.with_views(model, 1)` is that CNN, its head included, as in the example. Or take one that is
+    trained, from `build_mcnn` with the same options, for `"max"`, `"mean"` and `"logsumexp"`:
+    `model.set_weights(cnn.get_weights())`. With `shared=False` its backbone goes into each view's,
+    `<name>_backbone`, `<name>_backbone_1`, ….
 
     Compare it with that first stage, its scores averaged over the views: on pictures with
     independent noise that, or `"mean"`, often wins over `"max"`.
@@ -101,13 +104,11 @@ def build_mvcnn(
     >>> import mm_keras as mm
     >>> pictures = np.random.uniform(0, 255, (4, 3, 8, 8, 1))  # 4 objects, 3 views of each
     >>> labels = np.array([0, 1, 0, 1])
-    >>> cnn = mm.build_mcnn({"views": mm.Image((8, 8, 1), backbone="SmallCNN")}, 2)
-    >>> cnn.compile("adam", mm.losses.classification())
-    >>> history = cnn.fit(
-    ...     {"views": pictures.reshape(-1, 8, 8, 1)}, np.repeat(labels, 3), verbose=0
-    ... )
     >>> model = mm.build_mvcnn({"views": mm.Views(3, (8, 8, 1), backbone="SmallCNN")}, 2)
-    >>> model.set_weights(cnn.get_weights())
+    >>> cnn = mm.with_views(model, 1)  # the same weights
+    >>> cnn.compile("adam", mm.losses.classification())
+    >>> single = {"views": pictures.reshape(-1, 1, 8, 8, 1)}
+    >>> history = cnn.fit(single, np.repeat(labels, 3), verbose=0)
     >>> model.compile("adam", mm.losses.classification())
     >>> history = model.fit({"views": pictures}, labels, verbose=0)
     >>> model.predict({"views": pictures}, verbose=0)["label"].shape
