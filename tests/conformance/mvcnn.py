@@ -6,7 +6,17 @@ import numpy as np
 import mm_keras as mm
 from mm_keras import layers
 from mm_keras.layers.view_pooling import VIEW_POOLINGS
-from tests.conformance.cases import LABELS, POSITIONS, PRESENT, BuilderCase, LayerCase, floats
+from tests.conformance.cases import (
+    HEADS,
+    HEADS_LABELS,
+    HEADS_LOSSES,
+    LABELS,
+    POSITIONS,
+    PRESENT,
+    BuilderCase,
+    LayerCase,
+    floats,
+)
 
 
 def layer_cases():
@@ -44,7 +54,7 @@ def builder_cases():
         "build_mvcnn",
         lambda: mm.build_mvcnn(
             {"views": views(optional_views=True), "extra": mm.Features(6)},
-            3,
+            HEADS,
             view_pooling="attention",
             pool_after="middle",
             saliency=True,
@@ -55,8 +65,8 @@ def builder_cases():
             "views_present": np.array([[1, 1], [0, 1], [0, 0]], "bool"),
             "extra": floats(3, 6),
         },
-        LABELS,
-        {"jit_compile": False},
+        HEADS_LABELS,
+        {"jit_compile": False, "loss": HEADS_LOSSES},
     )
     yield BuilderCase(
         "build_mvcnn-training",

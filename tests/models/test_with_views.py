@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import mm_keras as mm
 from mm_keras.layers.view_pooling import VIEW_POOLINGS
@@ -54,8 +55,8 @@ def test_a_model_of_twelve_views_is_evaluated_with_three_after_loading(tmp_path)
     again = keras.models.load_model(tmp_path / "three.keras")
     assert again.count_params() == model.count_params()
     assert_same(predict(again, x[:, :3]), predicted)
-    path = mm.export(three, tmp_path / "served")
-    assert path.exists()
+    served = tf.saved_model.load(str(mm.export(three, tmp_path / "served")))
+    assert_same(served.serve({"views": tf.constant(x[:, :3])})["label"], predicted)
 
 
 def test_three_of_twelve_views_may_also_be_marked_as_there():
