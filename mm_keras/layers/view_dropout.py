@@ -3,13 +3,11 @@
 import keras
 from keras import ops
 
-from mm_keras._checks import check_number
-from mm_keras.layers.modality_dropout import keep_some
-from mm_keras.layers.training_only import TrainingOnly
+from mm_keras.layers.presence_dropout import PresenceDropout
 
 
 @keras.saving.register_keras_serializable("mm_keras")
-class ViewDropout(TrainingOnly, keras.layers.Layer):
+class ViewDropout(PresenceDropout):
     """Marks single views of an object as absent, at random, in training.
 
     Use it where a model will be shown other numbers of views than it was trained with: a maximum
@@ -41,21 +39,11 @@ class ViewDropout(TrainingOnly, keras.layers.Layer):
     (False, [True, True])
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        check_number("rate", rate, below=1.0)
-        self.rate = rate
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
     def call(self, inputs, training=False):
         if not training or not self.rate:
             return inputs
         present = ops.cast(inputs, "bool")
-        return ops.logical_and(present, keep_some(present, self.rate, self.seed_generator))
+        return ops.logical_and(present, self.keep_some(present))
 
     def compute_output_spec(self, inputs, training=False):
         return keras.KerasTensor(inputs.shape, dtype="bool")
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
