@@ -33,6 +33,7 @@ _HOMES = {
         "inference_model",
         "modalities_of",
         "transfer_weights",
+        "with_views",
     ],
     "mm_keras.exporting": ["export"],
 }

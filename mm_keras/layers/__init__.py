@@ -25,6 +25,7 @@ from mm_keras.layers.masks import (
     AnyPresent,
     PaddingMask,
     RepeatMask,
+    ViewMask,
     ZeroMasked,
 )
 from mm_keras.layers.mmtm import MMTM
@@ -39,6 +40,7 @@ from mm_keras.layers.sequence_pooling import SequencePooling
 from mm_keras.layers.slice_axis import SliceAxis
 from mm_keras.layers.training_only import TrainingOnly, TrainingOutput
 from mm_keras.layers.transformer_block import TransformerBlock
+from mm_keras.layers.view_dropout import ViewDropout
 from mm_keras.layers.view_pooling import ViewPooling
 
 __all__ = [
@@ -77,6 +79,8 @@ __all__ = [
     "TrainingOutput",
     "TransformerBlock",
     "UnfoldBatch",
+    "ViewDropout",
+    "ViewMask",
     "ViewPooling",
     "ZeroMasked",
     "get_fusion",

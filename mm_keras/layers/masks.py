@@ -108,3 +108,23 @@ def zero_masked(inputs, mask):
         return inputs, None
     mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(inputs)[:2])
     return ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs)), mask
+
+
+@keras.saving.register_keras_serializable("mm_keras")
+class ViewMask(keras.layers.Layer):
+    """The mask of views, one entry for each: `(B, V, …)` → `(B, V)` bool.
+
+    Call arguments:
+        inputs: `(B, V, …)`, of which only the shape matters.
+        present: Optional, `(B, 1)` or `(B, V)` bool: which of them are there. `None`: all.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs, present=None):
+        views = ops.ones(ops.shape(inputs)[:2], dtype="bool")
+        return views if present is None else ops.logical_and(views, ops.cast(present, "bool"))
+
+    def compute_output_spec(self, inputs, present=None):
+        return keras.KerasTensor(inputs.shape[:2], dtype="bool")

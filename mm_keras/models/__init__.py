@@ -8,6 +8,7 @@ from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
 from mm_keras.models.nasn import build_nasn
 from mm_keras.models.transfer import Transfer, transfer_weights
+from mm_keras.models.with_views import with_views
 
 BUILDERS = {
     "build_dml": build_dml,
@@ -32,4 +33,5 @@ __all__ = [
     "inference_model",
     "modalities_of",
     "transfer_weights",
+    "with_views",
 ]
