@@ -1,6 +1,26 @@
-"""Data pipelines: the check that a dataset fits a model, and labels for all its outputs."""
+"""Data pipelines: from files, tables and arrays to samples; checks; labels for all outputs.
 
+Every source gives samples `({name: …}, labels[, weights])`; `.batch(n).prefetch(2)` makes batches.
+"""
+
+from mm_keras.data.arrays import from_arrays
+from mm_keras.data.bad_records import BadRecord, BadRecords
+from mm_keras.data.cells import read_table
 from mm_keras.data.check import check_dataset
+from mm_keras.data.folder import from_folder, read_folder
+from mm_keras.data.label_columns import class_names
 from mm_keras.data.labels import labels_for_outputs
+from mm_keras.data.table import from_table
 
-__all__ = ["check_dataset", "labels_for_outputs"]
+__all__ = [
+    "BadRecord",
+    "BadRecords",
+    "check_dataset",
+    "class_names",
+    "from_arrays",
+    "from_folder",
+    "from_table",
+    "labels_for_outputs",
+    "read_folder",
+    "read_table",
+]
