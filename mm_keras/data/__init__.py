@@ -10,17 +10,25 @@ from mm_keras.data.check import check_dataset
 from mm_keras.data.folder import from_folder, read_folder
 from mm_keras.data.label_columns import class_names
 from mm_keras.data.labels import labels_for_outputs
+from mm_keras.data.schema import Schema, read_schema
 from mm_keras.data.table import from_table
+from mm_keras.data.tfds import from_tfds
+from mm_keras.data.tfrecords import from_tfrecords, write_tfrecords
 
 __all__ = [
     "BadRecord",
     "BadRecords",
+    "Schema",
     "check_dataset",
     "class_names",
     "from_arrays",
     "from_folder",
     "from_table",
+    "from_tfds",
+    "from_tfrecords",
     "labels_for_outputs",
     "read_folder",
+    "read_schema",
     "read_table",
+    "write_tfrecords",
 ]

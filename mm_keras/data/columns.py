@@ -167,7 +167,7 @@ def _features(spec: Features, columns: Columns, names: Sequence[str], argument: 
         )
     cells = {name: column(columns, name, argument) for name in names}
     values, empty, bad = _checked(cells, {})
-    stacked = np.stack(list(values.values()), axis=-1).astype("float32")
+    stacked = np.stack([values[name] for name in names], axis=-1).astype("float32")
     return _stored(spec, stacked, empty, bad, f"columns {list(names)}")
 
 

@@ -92,7 +92,7 @@ def read_folder(root: str | os.PathLike, modalities: Mapping[str, Modality]) -> 
             )
         home = root / name if len(modalities) > 1 else root
         if not home.is_dir():
-            folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+            folders = sorted(entry.name for entry in _entries(root) if entry.is_dir())
             raise FileNotFoundError(
                 f"`root` must have a folder for each of several modalities, {name!r} too."
                 f"{nearest(name, folders)} Received: {root} with {folders}."
@@ -153,19 +153,22 @@ def _text(path: str) -> FileText:
 
 def _samples(home: pathlib.Path, in_folders: bool, suffixes: tuple[str, ...]):
     """Yields (name of the sample, path of a file) of every file in folders of `home`."""
-    for entry in os.scandir(home):
-        if entry.is_dir() and not entry.name.startswith("."):
+    for entry in _entries(home):
+        if entry.is_dir():
             yield from _walk(entry.path, entry.name, in_folders, suffixes)
-        elif not entry.name.startswith("."):
+        else:
             raise ValueError(
                 f"{home} must have folders only, one for each class. Received: {entry.name!r}."
             )
 
 
+def _entries(folder: str | os.PathLike) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:  # knows which are folders without asking again
+        return [entry for entry in entries if not entry.name.startswith(".")]
+
+
 def _walk(folder: str, prefix: str, in_folders: bool, suffixes: tuple[str, ...]):
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
+    for entry in _entries(folder):
         stem, suffix = os.path.splitext(entry.name)
         if entry.is_dir():
             yield from _walk(entry.path, f"{prefix}/{entry.name}", in_folders, suffixes)

@@ -172,12 +172,16 @@ class Records:
         )
         read = self._read(files) if files else None
 
+        @tf.autograph.experimental.do_not_convert
         def load(rows, seeds):
             contents, absent = {}, {}
             if read:
                 rows, contents, absent = read(rows, seeds)
             taken = tf.nest.map_structure(lambda values: tf.gather(values, rows), held)
-            present = {n: value & ~absent.get(n, False) for n, value in taken["present"].items()}
+            present = {
+                name: value & ~absent[name] if name in absent else value
+                for name, value in taken["present"].items()
+            }
             inputs = {**taken["values"], **contents, **present}
             weights = () if self.weights is None else (taken["weights"],)
             return inputs, taken["labels"], *weights
@@ -202,6 +206,9 @@ class Records:
                 for name, m in files.items()
             }
 
+        rows_spec = tf.TensorSpec((None,), tf.int64)
+
+        @tf.function(input_signature=(rows_spec, rows_spec), autograph=False)
         def attempt(rows, seeds):
             # TensorFlow has no try in graphs, but datasets can skip what fails: the first element
             # is all samples, or says that something failed. One small dataset serves a chunk.
@@ -216,11 +223,8 @@ class Records:
             failed = tf.data.Dataset.from_tensors((blank, False))
             return whole.concatenate(failed).take(1).get_single_element()
 
-        vector = tf.TensorSpec((None,), tf.int64)
-        attempt_one = tf.function(attempt).get_concrete_function(vector, vector)
-
         def slowly(rows, seeds):
-            return self._slowly(files, absences, attempt_one, rows, seeds)
+            return self._slowly(files, absences, attempt, rows, seeds)
 
         def read(rows, seeds):
             count = tf.size(rows, out_type=tf.int64)

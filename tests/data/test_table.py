@@ -268,7 +268,10 @@ def test_types_that_do_not_fit(shop):
         mm.data.from_table(3, MODALITIES)
     with pytest.raises(TypeError, match=r"`inputs\['image'\]` must be one column"):
         mm.data.from_table(
-            shop, {"image": MODALITIES["image"]}, inputs={"image": ["photo", "sound"]}
+            shop,
+            {"image": MODALITIES["image"]},
+            inputs={"image": ["photo", "sound"]},
+            labels="kind",
         )
 
 
