@@ -20,6 +20,15 @@ example of a CONFIG.yaml:
   fit: {epochs: 10}
   seed: 0
   output: runs/digits
+
+other kinds of dataset; paths start from the current folder:
+
+  dataset: {type: table, path: shop.csv, inputs: {image: photo}, labels: kind,
+            fractions: {train: 0.7, validation: 0.15, test: 0.15}, group: product}
+  dataset: {type: table, path: {train: a.csv, validation: b.csv, test: c.csv}, labels: kind}
+  dataset: {type: folder, path: pets, resize: crop, on_error: drop}    # pets/train/cat/1.jpg
+  dataset: {type: arrays, path: data.npz, inputs: {image: x}, labels: y, split: part}
+  dataset: {type: tfrecord, path: shards}                              # shards/train/schema.json
 """
 
 
@@ -87,13 +96,15 @@ def _train(options: argparse.Namespace, console) -> int:
     import shutil
 
     from mm_keras import plots
+    from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import outcome_table, read_config, run_experiment
     from mm_keras.experiments.run import write_metrics
 
     experiment = read_config(options.config)
     folder = pathlib.Path(options.output or experiment.output)
     outcome = run_experiment(experiment, experiment.builder, console)
-    outcome.write(folder)
+    names = getattr(experiment.source, "label_names", None)
+    outcome.write(folder, names if isinstance(names, tuple) else None)
     for metric in outcome.test:
         if metric in outcome.history:
             figure = plots.learning_curves({outcome.name: outcome.history}, metric)
@@ -101,6 +112,10 @@ def _train(options: argparse.Namespace, console) -> int:
     write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
     shutil.copyfile(options.config, folder / "config.yaml")
     console.print(outcome_table([outcome], experiment.source.name))
+    report = getattr(experiment.source, "report", None)
+    if report is not None and report.count:
+        report.write_csv(folder / "bad_records.csv")
+        console.print(f"{report.count} bad records: see bad_records.csv.")
     console.print(f"Written to {folder}.")
     return 0
 

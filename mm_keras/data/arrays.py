@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mm_keras._checks import PRESENT, nearest
 from mm_keras.data.bad_records import BadRecords, check_policy
-from mm_keras.data.columns import store_array
+from mm_keras.data.columns import set_present, store_array
 from mm_keras.data.label_columns import read_labels
 from mm_keras.data.records import Records
 from mm_keras.data.table import check_modalities
@@ -72,7 +72,7 @@ def from_arrays(
             )
         stored[name] = store_array(spec, inputs[name], name, f"inputs[{name!r}]")
         if name + PRESENT in inputs:
-            _set_present(stored[name], inputs[name + PRESENT], f"inputs[{name + PRESENT!r}]")
+            set_present(stored[name], inputs[name + PRESENT], f"inputs[{name + PRESENT!r}]")
     labels = _arrays(labels)
     sample_weight = None if sample_weight is None else _arrays(sample_weight)
     lengths = {
@@ -93,23 +93,6 @@ def from_arrays(
         origin, stored, found, sample_weight, policies, report or BadRecords(), bad_labels=bad
     )
     return records.dataset(shuffle, seed)
-
-
-def _set_present(modality, present: Any, argument: str) -> None:
-    present = np.asarray(present, bool)
-    present = present[:, None] if present.ndim == 1 else present
-    if present.shape != modality.present.shape:
-        raise ValueError(
-            f"`{argument}` must have the shape {modality.present.shape}. Received: {present.shape}."
-        )
-    modality.present = present.copy()
-    gone = ~present
-    if present.shape[1] == 1:
-        gone = gone[:, 0]
-    modality.values[gone] = 0
-    whole = present.any(axis=1)
-    finite = np.isfinite(modality.values).reshape(len(whole), -1).all(axis=1)
-    modality.bad = {row: why for row, why in modality.bad.items() if not finite[row]}
 
 
 def _arrays(values: Any) -> Any:

@@ -1,5 +1,6 @@
 """Records that cannot be read: what happens to them, and the list of them."""
 
+import contextlib
 import csv
 import dataclasses
 import logging
@@ -10,6 +11,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import tensorflow as tf
 
 from mm_keras._checks import check_choice, nearest
 from mm_keras.modalities import Modality
@@ -146,6 +149,18 @@ def check_policy(on_error: Any, modalities: Mapping[str, Modality]) -> dict[str,
                 f"Received: on_error={on_error!r}."
             )
     return policies
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """Makes a `ValueError` of what TensorFlow says about a bad record: file and reason, no more."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(r"ValueError: (.*on_error='drop'.*)", str(error))
+        if found is None:
+            raise
+        raise ValueError(found.group(1)) from error
 
 
 def reason_of(error: BaseException) -> str:

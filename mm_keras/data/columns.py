@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_keras._checks import nearest
+from mm_keras._checks import PRESENT, nearest
 from mm_keras.data import decode
 from mm_keras.data.cells import Columns, FileText, column, missing, numbers, texts
 from mm_keras.data.decode import sound, video
@@ -37,13 +37,20 @@ def read_modality(
     """
     argument = f"inputs[{name!r}]"
     if isinstance(source, str) and source in columns and np.ndim(columns[source]) > 1:
-        return store_array(spec, columns[source], source, argument)
+        stored = store_array(spec, columns[source], source, argument)
+        if spec.presence_shape is not None and source + PRESENT in columns:
+            set_present(stored, columns[source + PRESENT], argument)
+        return stored
     if isinstance(spec, Tabular):
         return _table(spec, columns, source, argument)
     if isinstance(spec, Text):
         return _text(spec, column(columns, _one(source, argument), argument), source)
-    if isinstance(spec, Features) and not isinstance(source, str):
-        return _features(spec, columns, source, argument)
+    if isinstance(spec, Features):
+        names = [source] if isinstance(source, str) else source
+        cells = column(columns, names[0], argument)
+        is_number = isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"
+        if is_number or not isinstance(source, str):
+            return _features(spec, columns, names, argument)
     if isinstance(spec, Views):
         if isinstance(source, str) or len(source) != spec.count:
             raise ValueError(
@@ -132,6 +139,24 @@ def store_array(spec: Modality, values: Any, source: str, argument: str) -> Stor
         values = values.copy()
     shape = spec.presence_shape or (1,)
     return Stored(spec, values, np.ones((len(values), *shape), bool), bad)
+
+
+def set_present(modality: Stored, present: Any, argument: str) -> None:
+    """Makes samples absent where `present`, `(N,)` or `(N, *presence_shape)`, is false."""
+    present = np.asarray(present, bool)
+    present = present[:, None] if present.ndim == 1 else present
+    if present.shape != modality.present.shape:
+        raise ValueError(
+            f"`{argument}` must have the shape {modality.present.shape}. Received: {present.shape}."
+        )
+    modality.present = present.copy()
+    gone = ~present
+    if present.shape[1] == 1:
+        gone = gone[:, 0]
+    modality.values[gone] = 0
+    whole = present.any(axis=1)
+    finite = np.isfinite(modality.values).reshape(len(whole), -1).all(axis=1)
+    modality.bad = {row: why for row, why in modality.bad.items() if not finite[row]}
 
 
 def _stored(spec: Modality, values, empty, bad, what: str, reason="an empty cell") -> Stored:
