@@ -55,7 +55,7 @@ def from_arrays(
     [0, 1, 2]
     """
     check_modalities(modalities)
-    policies = check_policy(on_error, modalities)
+    policies, label_policy = check_policy(on_error, modalities)
     expected = {*modalities, *(n + PRESENT for n, s in modalities.items() if s.presence_shape)}
     for name in inputs:
         if name not in expected:
@@ -90,7 +90,14 @@ def from_arrays(
     else:
         found, bad = read_labels({"labels": labels}, "labels", None)
     records = Records(
-        origin, stored, found, sample_weight, policies, report or BadRecords(), bad_labels=bad
+        origin,
+        stored,
+        found,
+        sample_weight,
+        policies,
+        report or BadRecords(),
+        bad_labels=bad,
+        label_policy=label_policy,
     )
     return records.dataset(shuffle, seed)
 

@@ -137,8 +137,13 @@ def per_modality(argument: str, value: Any, names: Any, default: Any) -> dict[st
     return {name: value.get(name, default) for name in names}
 
 
-def check_policy(on_error: Any, modalities: Mapping[str, Modality]) -> dict[str, str]:
-    """Returns `{modality: policy}`, checked against what may be absent."""
+def check_policy(on_error: Any, modalities: Mapping[str, Modality]) -> tuple[dict[str, str], str]:
+    """Returns `{modality: policy}`, checked against what may be absent, and that of labels."""
+    of_labels = "drop" if on_error == "drop" else "raise"  # a label cannot be absent
+    if isinstance(on_error, Mapping) and "labels" not in modalities:
+        on_error = dict(on_error)
+        of_labels = on_error.pop("labels", "raise")
+        check_choice("on_error['labels']", of_labels, ("raise", "drop"))
     policies = per_modality("on_error", on_error, modalities, "raise")
     for name, policy in policies.items():
         check_choice("on_error", policy, POLICIES)
@@ -148,7 +153,7 @@ def check_policy(on_error: Any, modalities: Mapping[str, Modality]) -> dict[str,
                 f"optional=True to its spec, or on_error={{{name!r}: 'drop'}}. "
                 f"Received: on_error={on_error!r}."
             )
-    return policies
+    return policies, of_labels
 
 
 @contextlib.contextmanager

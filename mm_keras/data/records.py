@@ -89,6 +89,7 @@ class Records:
         policies: `{name: "raise", "absent" or "drop"}`.
         report: Receives what is bad.
         bad_labels: `{row: (column, reason)}`.
+        label_policy: `"raise"` or `"drop"`.
     """
 
     origin: str
@@ -98,6 +99,7 @@ class Records:
     policies: Mapping[str, str]
     report: BadRecords
     bad_labels: dict[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    label_policy: str = "raise"
 
     def __post_init__(self) -> None:
         self.rows = self._settle()
@@ -106,9 +108,7 @@ class Records:
         """Applies the policies to what is bad in memory; returns the rows that stay."""
         dropped = set()
         for row, (source, reason) in self.bad_labels.items():
-            # A label cannot be absent, so only "drop" for all saves the sample.
-            drop = all(policy == "drop" for policy in self.policies.values())
-            self._judge(row, "labels", source, reason, "drop" if drop else "raise")
+            self._judge(row, "labels", source, reason, self.label_policy)
             dropped.add(row)
         for name, modality in self.modalities.items():
             for row, (source, reason) in modality.bad.items():

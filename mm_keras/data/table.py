@@ -82,7 +82,8 @@ video with sound with `mm_keras[video]` |
         sampling: Which frames of a video: `"uniform"`, or `"random"`, others in each epoch.
         on_error: What becomes of a bad record. `"raise"`: an error that names file and reason.
             `"absent"`: the optional modality is absent in that sample. `"drop"`: the sample is left
-            out. Or `{name: those}`.
+            out. Or `{name: those}`, where `"labels"` may be named too: bad labels and weights raise
+            unless they, or all, are dropped.
         report: Receives every bad record that did not raise.
         shuffle: Whether rows come in another order in each epoch: all of them, before any file is
             read, so that no buffer of decoded samples is needed.
@@ -113,7 +114,7 @@ video with sound with `mm_keras[video]` |
     if root is None:
         root = os.path.dirname(os.fspath(table)) if is_file else ""
     sources = _sources(modalities, inputs)
-    policies = check_policy(on_error, modalities)
+    policies, label_policy = check_policy(on_error, modalities)
     options = {
         "resize": per_modality("resize", resize, modalities, False),
         "length": per_modality("length", length, modalities, None),
@@ -140,6 +141,7 @@ video with sound with `mm_keras[video]` |
         policies=policies,
         report=report or BadRecords(),
         bad_labels={**bad_weights, **bad_labels},
+        label_policy=label_policy,
     )
     return records.dataset(shuffle, seed)
 

@@ -166,6 +166,9 @@ def test_bad_labels_and_weights_can_only_be_dropped():
     np.testing.assert_array_equal(labels, [0, 0])
     np.testing.assert_array_equal(weights, [1, 1])
     assert [record.row for record in report] == [1, 2]
+    policies = {"a": "absent", "labels": "drop"}
+    _, labels = gather(mm.data.from_table(table, optional, on_error=policies))
+    np.testing.assert_array_equal(labels, [0, 1, 0])
 
 
 COUNT = 10_000
