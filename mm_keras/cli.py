@@ -136,11 +136,14 @@ def _train(options: argparse.Namespace, console) -> int:
 
 
 def _inspect(options: argparse.Namespace, console) -> int:
+    import logging
     import pathlib
 
     from mm_keras import plots
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import inspect_data
+
+    logging.getLogger("mm_keras.data").setLevel(logging.ERROR)  # the report has it all
 
     with plain_errors():
         found = inspect_data(options.data, labels=options.labels, samples=options.samples)

@@ -14,7 +14,7 @@ from mm_keras.layers import LogMelSpectrogram
 from mm_keras.modalities import Audio, Features, Image, Modality, Tabular, Text, Video, Views
 
 ROW = 1.35  # inches
-TITLE = 1.5
+TITLE = 18  # characters in a line
 WIDTHS = {Image: 1.35, Audio: 2.2, Text: 2.3, Tabular: 2.3, Features: 2.0}
 SHOWN = 4  # frames or views
 LINES = 7  # of a text or a table
@@ -43,12 +43,13 @@ def contact_sheet(
             )
     if not count:
         raise ValueError("`titles` must have at least one sample. Received: none.")
-    widths = [TITLE, *(_width(spec) for spec in modalities.values())]
+    longest = max(len(line) for title in titles for line in _wrapped(title, TITLE))
+    widths = [0.2 + 0.09 * longest, *(_width(spec) for spec in modalities.values())]
     figure = Figure(figsize=(sum(widths) + 0.3, ROW * count + 0.55), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.02, hspace=0.02)
     axes = figure.subplots(count, len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
     for row, title in enumerate(titles):
-        _write(axes[row, 0], "\n".join(_wrapped(title, 18)), weight="bold")
+        _write(axes[row, 0], "\n".join(_wrapped(title, TITLE)), weight="bold")
     for column, (name, spec) in enumerate(modalities.items(), start=1):
         present = inputs.get(name + PRESENT)
         values = np.asarray(inputs[name])
@@ -112,8 +113,6 @@ def _show(axes: Axes, frames: np.ndarray) -> None:
     gap = max(1, frames.shape[2] // 32)
     padded = np.pad(frames, [(0, 0), (0, 0), (0, gap), (0, 0)], constant_values=255)
     axes.imshow(np.concatenate(list(padded), axis=1)[:, :-gap], interpolation="nearest")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _spectrograms(spec: Audio, sound: np.ndarray) -> np.ndarray:
