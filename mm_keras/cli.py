@@ -143,10 +143,14 @@ def _inspect(options: argparse.Namespace, console) -> int:
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import inspect_data
 
-    logging.getLogger("mm_keras.data").setLevel(logging.ERROR)  # the report has it all
-
-    with plain_errors():
-        found = inspect_data(options.data, labels=options.labels, samples=options.samples)
+    logger = logging.getLogger("mm_keras.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what it would say is printed below
+    try:
+        with plain_errors():
+            found = inspect_data(options.data, labels=options.labels, samples=options.samples)
+    finally:
+        logger.setLevel(level)
     for part in found.tables():
         console.print(part)
     figure = plots.contact_sheet(found.inputs, found.titles, found.modalities)

@@ -7,11 +7,11 @@ from mm_keras.data.arrays import from_arrays
 from mm_keras.data.bad_records import BadRecord, BadRecords
 from mm_keras.data.cells import read_table
 from mm_keras.data.check import check_dataset
-from mm_keras.data.described import ArraySource, FolderSource, TableSource, TFRecordSource
 from mm_keras.data.folder import from_folder, read_folder
 from mm_keras.data.label_columns import class_names
 from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.schema import Schema, read_schema
+from mm_keras.data.sources import ArraySource, FolderSource, TableSource, TFRecordSource
 from mm_keras.data.split import split_table
 from mm_keras.data.table import from_table
 from mm_keras.data.tfds import from_tfds

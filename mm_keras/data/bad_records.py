@@ -65,9 +65,8 @@ class BadRecords:
 
     Example:
 
-    >>> import logging, numpy as np
+    >>> import numpy as np
     >>> import mm_keras as mm
-    >>> logging.getLogger("mm_keras.data").setLevel(logging.ERROR)
     >>> report = mm.data.BadRecords()
     >>> numbers = np.array([[1.0, 2.0], [np.nan, 0.0], [5.0, 6.0]])
     >>> data = mm.data.from_arrays(

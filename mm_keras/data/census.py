@@ -42,9 +42,9 @@ def measure(path: str, kind: str) -> tuple[int, ...]:
     if kind == "Audio":
         data = tf.io.read_file(path)
         wave, rate = (
-            sound._decode_wav16(data)
-            if sound._is_wav16(data)
-            else sound._decode_other(data.numpy(), path.encode())
+            sound.decode_wav16(data)
+            if sound.is_wav16(data)
+            else sound.decode_other(data.numpy(), path.encode())
         )
         return len(wave), int(rate)
     if kind == "Video":
@@ -52,7 +52,7 @@ def measure(path: str, kind: str) -> tuple[int, ...]:
         with av.open(path) as container:
             stream = container.streams.video[0]
             size = (stream.height, stream.width, 3)
-        return (video._frames_in(av, path), *size)
+        return (video.frames_in(av, path), *size)
     return np.load(path, allow_pickle=False).shape
 
 

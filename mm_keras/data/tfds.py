@@ -44,4 +44,6 @@ def from_tfds(
 
     check_modalities(modalities)
     source = Source(name, inputs or {}, labels, data_dir=data_dir, options=options or {})
-    return source.batches(split, modalities, PREPARED, shuffle, seed).unbatch()
+    samples = source.batches(split, modalities, PREPARED, shuffle, seed).unbatch()
+    count = source.raw(split).cardinality()
+    return samples.apply(tf.data.experimental.assert_cardinality(count)) if count >= 0 else samples

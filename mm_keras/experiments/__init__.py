@@ -2,7 +2,8 @@
 
 from mm_keras.experiments.config import Experiment, read_config
 from mm_keras.experiments.demo import run_demo
-from mm_keras.experiments.inspection import Inspection, inspect_data
+from mm_keras.experiments.inspect_data import inspect_data
+from mm_keras.experiments.inspection import Inspection
 from mm_keras.experiments.run import Outcome, outcome_table, run_experiment
 
 __all__ = [

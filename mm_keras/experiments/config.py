@@ -13,7 +13,7 @@ from mm_keras import modalities as specs
 from mm_keras import training
 from mm_keras._checks import check_choice, check_int, nearest
 from mm_keras.data import ArraySource, FolderSource, TableSource, TFRecordSource
-from mm_keras.data.described import Described
+from mm_keras.data.sources import Described
 from mm_keras.datasets.source import Source
 from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mm_keras._checks import PRESENT
-from mm_keras.layers import LogMelSpectrogram
+from mm_keras.encoders.audio import AudioEncoder
 from mm_keras.modalities import Audio, Features, Image, Modality, Tabular, Text, Video, Views
 
 ROW = 1.35  # inches
@@ -117,16 +117,7 @@ def _show(axes: Axes, frames: np.ndarray) -> None:
 
 def _spectrograms(spec: Audio, sound: np.ndarray) -> np.ndarray:
     """Returns `(n, mel bins, T)` 0–255."""
-    layer = LogMelSpectrogram(
-        spec.sample_rate,
-        spec.frame_length,
-        spec.frame_step,
-        spec.fft_length,
-        spec.mel_bins,
-        spec.min_freq,
-        spec.max_freq,
-        spec.top_db,
-    )
+    layer = AudioEncoder.make_spectrogram(spec)
     pictures = keras.ops.convert_to_numpy(layer(sound.astype("float32")))
     return np.moveaxis(pictures[..., 0], 1, 2)
 

@@ -157,6 +157,7 @@ def test_tfds_by_name(tmp_path):
         "audio": mm.Audio(6400, 8000, optional=True),
     }
     data = mm.data.from_tfds("av_digits", "validation", modalities, data_dir=str(tmp_path))
+    assert len(data) == 200
     batch, labels = gather(data)
     expected, numbers = gather(av_digits("validation", data_dir=tmp_path))
     np.testing.assert_array_equal(batch["image"], expected["image"])

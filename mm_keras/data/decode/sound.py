@@ -43,9 +43,9 @@ def audio_decoder(spec: Audio, length: str | None = None, resample: bool = True)
     def decode(path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         data = tf.io.read_file(path)
         sound, rate = tf.cond(
-            _is_wav16(data),
-            lambda: _decode_wav16(data),
-            lambda: tuple(tf.numpy_function(_decode_other, [data, path], (tf.float32, tf.int32))),
+            is_wav16(data),
+            lambda: decode_wav16(data),
+            lambda: tuple(tf.numpy_function(decode_other, [data, path], (tf.float32, tf.int32))),
         )
         sound, rate = tf.ensure_shape(sound, (None,)), tf.ensure_shape(rate, ())
         with require(tf.size(sound) > 0, "no sound in it"):
@@ -60,7 +60,7 @@ def audio_decoder(spec: Audio, length: str | None = None, resample: bool = True)
     return decode
 
 
-def _is_wav16(data: tf.Tensor) -> tf.Tensor:
+def is_wav16(data: tf.Tensor) -> tf.Tensor:
     """Returns whether the bytes begin as a plain WAV file of 16-bit samples does."""
     head = tf.strings.join([tf.strings.substr(data, 0, 36), "\0" * 36])
 
@@ -71,12 +71,14 @@ def _is_wav16(data: tf.Tensor) -> tf.Tensor:
     return tf.reduce_all([holds(start, text) for start, text in parts])
 
 
-def _decode_wav16(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_wav16(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean of the channels and the rate of a plain WAV file of 16-bit samples."""
     sound, rate = tf.audio.decode_wav(data)
     return tf.reduce_mean(sound, axis=-1), rate
 
 
-def _decode_other(data: bytes, path: bytes) -> tuple[np.ndarray, np.int32]:
+def decode_other(data: bytes, path: bytes) -> tuple[np.ndarray, np.int32]:
+    """Returns the mean of the channels and the rate of any other sound; a `numpy_function`."""
     data = as_bytes(data)
     if os.fsdecode(as_bytes(path)).lower().endswith(VIDEO):
         return _decode_video_sound(data)

@@ -56,7 +56,7 @@ def _decode(
 ) -> np.ndarray:
     av = extra("av", "video")
     try:
-        total = _frames_in(av, path)
+        total = frames_in(av, path)
         if total < count and not repeat:
             raise ValueError(
                 f"the spec wants {count} frames, the video has {total}; length='pad' would repeat "
@@ -87,7 +87,7 @@ def frame_numbers(total: int, count: int, random: np.random.Generator | None = N
     return np.minimum(((np.arange(count) + inside) * total / count).astype(int), total - 1)
 
 
-def _frames_in(av, path: str) -> int:
+def frames_in(av, path: str) -> int:
     """Returns the number of frames: what the header says, or that of the packets."""
     with av.open(path) as container:
         if not container.streams.video:

@@ -1,91 +1,20 @@
-"""Sources that a few lines of YAML describe, splits included; what `mm-keras train` reads."""
+"""What described sources share that have rows: tables, arrays and folders."""
 
 import dataclasses
 import functools
-import os
-import pathlib
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from mm_keras._checks import nearest
 from mm_keras.data.bad_records import BadRecords
-from mm_keras.data.cells import Columns, column, is_missing, numbers, read_table
-from mm_keras.data.folder import folder_inputs, read_folder
+from mm_keras.data.cells import Columns, column, is_missing, numbers
 from mm_keras.data.label_columns import class_names
-from mm_keras.data.schema import Schema, read_schema
+from mm_keras.data.sources.described import Described
 from mm_keras.data.split import split_table
 from mm_keras.data.table import from_table
-from mm_keras.data.tfrecords import from_tfrecords
 from mm_keras.modalities import Modality, Tabular, Text
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Described:
-    """What all described sources share.
-
-    Args:
-        path: Of the data, or `{split: path}`.
-        cache: Whether samples stay in memory after the first epoch, for data that fit in it.
-    """
-
-    path: str | Mapping[str, str]
-    cache: bool = False
-
-    def samples(
-        self,
-        split: str,
-        modalities: Mapping[str, Modality],
-        shuffle: bool = False,
-        seed: int = 0,
-    ) -> tf.data.Dataset:
-        """Returns single samples of a split."""
-        raise NotImplementedError
-
-    def adapt(self, modalities: Mapping[str, Modality], split: str) -> dict[str, Modality]:
-        """Returns the specs, those of texts and tables adapted on a split where they need it."""
-        raise NotImplementedError
-
-    @property
-    def name(self) -> str:
-        """For titles."""
-        path = self.path if isinstance(self.path, str) else next(iter(self.path.values()))
-        return pathlib.Path(path).name
-
-    def batches(
-        self,
-        split: str,
-        modalities: Mapping[str, Modality],
-        batch_size: int,
-        shuffle: bool = False,
-        seed: int = 0,
-    ) -> tf.data.Dataset:
-        """Returns batches of `(inputs, labels)`, as `mm.datasets.Source` does.
-
-        Args:
-            split: Name of a split.
-            modalities: `{name: spec}`; texts and tables are adapted already.
-            batch_size: In samples; the last batch may be smaller.
-            shuffle: Whether samples come in another order each epoch.
-            seed: Of the shuffling.
-        """
-        if self.cache:
-            samples = self.samples(split, modalities).cache()
-            samples = samples.shuffle(10_000, seed=seed) if shuffle else samples
-        else:
-            samples = self.samples(split, modalities, shuffle, seed)
-        return samples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-
-    def _of(self, split: str, known: Any) -> Any:
-        if split not in known:
-            raise ValueError(
-                f"`split` must be one of {sorted(known)} of {self.name}.{nearest(split, known)} "
-                f"Received: split={split!r}."
-            )
-        return known[split]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -250,105 +179,3 @@ class ColumnSource(RowSource):
     weights: Any = None
     split: str | None = None
     group: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TableSource(ColumnSource):
-    """A CSV file, or one for each split.
-
-    Args:
-        path: Of the CSV file, or `{split: path}`.
-        root: Folder that relative paths start from; `None`: that of the CSV file.
-    """
-
-    root: str | None = None
-
-    def _read(self, path):
-        return read_table(path)
-
-    def _root(self, split):
-        paths = self._paths()
-        path = os.path.dirname(os.fspath(paths.get(split, paths.get("", ""))))
-        return path if self.root is None else self.root
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ArraySource(ColumnSource):
-    """An .npz file of arrays, or one for each split: a table whose columns are arrays.
-
-    An optional modality is absent where the array `<column>_present` is false.
-
-    Args:
-        path: Of the .npz file, or `{split: path}`.
-    """
-
-    def _read(self, path):
-        if not pathlib.Path(path).is_file():
-            raise FileNotFoundError(f"`path` must be an existing .npz file. Received: {path}.")
-        with np.load(path, allow_pickle=False) as file:
-            return read_table({name: file[name] for name in file.files})
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FolderSource(RowSource):
-    """A folder for each class; see `from_folder`.
-
-    Args:
-        path: Of the folder. Without `fractions` it holds a folder for each split, which are laid
-            out as `from_folder` says. Or `{split: path}`.
-        modalities: `{name: spec}`.
-    """
-
-    modalities: Mapping[str, Modality] = dataclasses.field(default_factory=dict)
-
-    def _read(self, path):
-        return read_folder(path, self.modalities)
-
-    def _paths(self):
-        if isinstance(self.path, Mapping) or self.fractions is not None:
-            return super()._paths()
-        root = pathlib.Path(self.path)
-        if not root.is_dir():
-            raise FileNotFoundError(f"`path` must be an existing folder. Received: {root}.")
-        return {
-            entry.name: str(entry)
-            for entry in sorted(root.iterdir())
-            if entry.is_dir() and not entry.name.startswith(".")
-        }
-
-    def _inputs(self, modalities):
-        return folder_inputs(modalities)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TFRecordSource(Described):
-    """Folders that `write_tfrecords` wrote.
-
-    Args:
-        path: Of a folder that holds one for each split, or `{split: path}`.
-    """
-
-    def _folder(self, split: str) -> str:
-        if isinstance(self.path, Mapping):
-            return self._of(split, self.path)
-        return os.path.join(self.path, split)
-
-    def schema(self, split: str) -> Schema:
-        """What the folder of a split holds."""
-        return read_schema(self._folder(split))
-
-    def samples(self, split, modalities, shuffle=False, seed=0):
-        return from_tfrecords(self._folder(split), modalities, shuffle=shuffle, seed=seed)
-
-    def adapt(self, modalities, split):
-        stored = self.schema(split).modalities
-        adapted = dict(modalities)
-        for name, spec in modalities.items():
-            known = stored.get(name)
-            if isinstance(spec, Text) and isinstance(known, Text) and not spec.vocabulary:
-                adapted[name] = dataclasses.replace(spec, vocabulary=known.vocabulary)
-            elif isinstance(spec, Tabular) and isinstance(known, Tabular):
-                adapted[name] = dataclasses.replace(
-                    spec, mean=known.mean, variance=known.variance, categorical=known.categorical
-                )
-        return adapted
