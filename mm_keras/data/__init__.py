@@ -1,4 +1,4 @@
-"""Data pipelines: from files, tables and arrays to samples; checks; labels for all outputs.
+"""Data pipelines: samples from files, tables and arrays; checks; several datasets as one.
 
 Every source gives samples `({name: …}, labels[, weights])`; `.batch(n).prefetch(2)` makes batches.
 """
@@ -8,6 +8,7 @@ from mm_keras.data.bad_records import BadRecord, BadRecords
 from mm_keras.data.cells import read_table
 from mm_keras.data.check import check_dataset
 from mm_keras.data.folder import from_folder, read_folder
+from mm_keras.data.join import join_datasets
 from mm_keras.data.label_columns import class_names
 from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.schema import Schema, read_schema
@@ -32,6 +33,7 @@ __all__ = [
     "from_table",
     "from_tfds",
     "from_tfrecords",
+    "join_datasets",
     "labels_for_outputs",
     "read_folder",
     "read_schema",
