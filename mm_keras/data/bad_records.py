@@ -160,8 +160,8 @@ def plain_errors():
     """Makes a `ValueError` of what TensorFlow says about a bad record: file and reason, no more."""
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(r"ValueError: (.*on_error='drop'.*)", str(error))
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        found = re.search(r"Error: (.*on_error='drop'.*|this needs the library .*)", str(error))
         if found is None:
             raise
         raise ValueError(found.group(1)) from error

@@ -291,8 +291,8 @@ class Records:
                     tf.constant(path), tf.constant(seed, tf.int64)
                 ).numpy()
                 continue
-            except (MemoryError, tf.errors.ResourceExhaustedError):
-                raise
+            except (ImportError, MemoryError, tf.errors.ResourceExhaustedError):
+                raise  # no fault of the file
             except Exception as error:  # whatever it is, it is the reason
                 exists = tf.io.gfile.exists(path)
                 reason = reason_of(error) if exists else "there is no such file"

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import wave
 
 import numpy as np
 import pytest
@@ -235,3 +236,27 @@ def test_a_lacking_library_is_no_bad_record(tmp_path, monkeypatch):
     ]:
         with pytest.raises(ImportError, match=words):
             mm.data.from_table(table, {name: spec}, on_error="drop")
+
+
+def test_a_library_that_one_file_needs_is_no_bad_record_either(tmp_path, monkeypatch):
+    from mm_keras.data.bad_records import plain_errors
+    from mm_keras.data.decode import common
+
+    def lacking(name):
+        raise ImportError(name)
+
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 3, 8000, 800, "NONE", "not compressed"))  # 24 bits
+        file.writeframes(bytes(2400))
+    monkeypatch.setattr(common.importlib, "import_module", lacking)
+    report = mm.data.BadRecords()
+    data = mm.data.from_table(
+        {"audio": ["a.wav"], "label": ["x"]},
+        {"audio": mm.Audio(800, 8000)},
+        root=tmp_path,
+        on_error="drop",
+        report=report,
+    )
+    with pytest.raises(ValueError, match=r"^this needs the library 'soundfile'"), plain_errors():
+        list(data)
+    assert report.count == 0

@@ -211,6 +211,8 @@ def test_videos_too_short_broken_or_none(tmp_path):
     np.testing.assert_array_equal(value, FRAMES[[0, 0, 1, 1, 2, 2]])
     path.write_bytes(b"hello")
     assert reason(decode.video_decoder(spec), path).startswith("no video that FFmpeg reads")
+    with pytest.raises(ValueError, match=r"`length`.*Did you mean 'pad'"):
+        decode.video_decoder(spec, length="pat")
     with pytest.raises(ValueError, match="1 or 3 channels"):
         decode.video_decoder(mm.Video(6, (6, 8, 2)))
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+LENGTHS = (None, "pad", "crop", "fit")  # what is done about sound and videos of another length
+
 
 def require(condition: tf.Tensor, *parts: Any):
     """Returns control dependencies that raise with the joined parts unless `condition` holds."""

@@ -17,7 +17,8 @@ def image_decoder(shape: tuple[int, int, int], resize: bool | str = False) -> De
     """Returns a function from a path (and a seed, unused) to pixels `(H, W, C)` uint8.
 
     Grey becomes colour and colour grey where `C` asks for it; an alpha channel is dropped for
-    `C = 3`; of an animation the first picture is taken; EXIF orientation is not applied.
+    `C = 3`; 16 bits are reduced to 8; of an animation the first picture is taken; EXIF orientation
+    is not applied.
 
     Args:
         shape: `(H, W, C)`.

@@ -8,12 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from mm_keras._checks import check_choice
-from mm_keras.data.decode.common import as_bytes, extra, require
+from mm_keras.data.decode.common import LENGTHS, as_bytes, extra, require
 from mm_keras.data.decode.pixels import Decoder
 from mm_keras.data.decode.video import SUFFIXES as VIDEO
 from mm_keras.modalities import Audio
 
-LENGTHS = (None, "pad", "crop", "fit")
 LIBSNDFILE = (".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".mp3")
 SUFFIXES = (".wav", *LIBSNDFILE, *VIDEO)
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_keras._checks import check_choice
-from mm_keras.data.decode.common import as_bytes, extra
+from mm_keras.data.decode.common import LENGTHS, as_bytes, extra
 from mm_keras.data.decode.pixels import RESIZES, Decoder, fit_pixels
 from mm_keras.modalities import Video
 
@@ -32,6 +32,7 @@ def video_decoder(
     height, width, channels = spec.shape
     check_choice("resize", resize, RESIZES)
     check_choice("sampling", sampling, SAMPLINGS)
+    check_choice("length", length, LENGTHS)
     if channels not in (1, 3):
         raise ValueError(
             f"`shape` of a video that is read from files must have 1 or 3 channels. "
