@@ -93,21 +93,19 @@ class Inspection:
             yield "No broken records."
 
     def _modality_table(self) -> Table:
-        table = Table(title=self.name)
+        table = Table(title=f"{self.name}: samples that lack a modality / where it is broken")
         for column in ("modality", "type", "shape"):
             table.add_column(column)
         for split in self.parts:
-            table.add_column(f"{split}: missing", justify="right")
-            table.add_column("broken", justify="right")
+            table.add_column(split, justify="right")
         for name, spec in self.modalities.items():
             cells = []
             for split, part in self.parts.items():
                 broken = self.broken(split, name)
-                absent = part.absent[name]
-                cells += [f"{max(absent - broken, 0):,}", f"{broken:,}"]
+                cells.append(f"{max(part.absent[name] - broken, 0):,} / {broken:,}")
             table.add_row(name, type(spec).__name__, self._shape(name, spec), *cells)
-        counts = [cell for part in self.parts.values() for cell in (f"{part.samples:,}", "")]
         table.add_section()
+        counts = [f"{part.samples:,}" for part in self.parts.values()]
         table.add_row("usable samples", "", "", *counts)
         return table
 
