@@ -1,6 +1,62 @@
-"""Data pipelines: the check that a dataset fits a model, and labels for all its outputs."""
+"""Data pipelines: augment, mix, balance, join and check what a model is trained on."""
 
+from mm_keras.data.augmentation import (
+    AddNoise,
+    AllFrames,
+    Augmentation,
+    ColumnDropout,
+    EachView,
+    ImageLayer,
+    RandomGain,
+    SomeOf,
+    Sometimes,
+    SpecAugment,
+    TabularNoise,
+    TimeMask,
+    TimeShift,
+    TokenDropout,
+    TokenSwap,
+    ViewDropout,
+    ViewShuffle,
+    augment,
+)
+from mm_keras.data.balance import balance
 from mm_keras.data.check import check_dataset
+from mm_keras.data.class_counts import class_counts
+from mm_keras.data.class_weights import add_class_weights, class_weights
+from mm_keras.data.drop import drop_modalities
+from mm_keras.data.interleave import interleave
 from mm_keras.data.labels import labels_for_outputs
+from mm_keras.data.mix import mix
+from mm_keras.data.pairs import pairs
 
-__all__ = ["check_dataset", "labels_for_outputs"]
+__all__ = [
+    "AddNoise",
+    "AllFrames",
+    "Augmentation",
+    "ColumnDropout",
+    "EachView",
+    "ImageLayer",
+    "RandomGain",
+    "SomeOf",
+    "Sometimes",
+    "SpecAugment",
+    "TabularNoise",
+    "TimeMask",
+    "TimeShift",
+    "TokenDropout",
+    "TokenSwap",
+    "ViewDropout",
+    "ViewShuffle",
+    "add_class_weights",
+    "augment",
+    "balance",
+    "check_dataset",
+    "class_counts",
+    "class_weights",
+    "drop_modalities",
+    "interleave",
+    "labels_for_outputs",
+    "mix",
+    "pairs",
+]
