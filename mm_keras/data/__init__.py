@@ -25,6 +25,7 @@ from mm_keras.data.check import check_dataset
 from mm_keras.data.class_counts import class_counts
 from mm_keras.data.class_weights import add_class_weights, class_weights
 from mm_keras.data.drop import drop_modalities
+from mm_keras.data.feature_cache import CachedFeatures, cache_features
 from mm_keras.data.interleave import interleave
 from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.mix import mix
@@ -34,6 +35,7 @@ __all__ = [
     "AddNoise",
     "AllFrames",
     "Augmentation",
+    "CachedFeatures",
     "ColumnDropout",
     "EachView",
     "ImageLayer",
@@ -51,6 +53,7 @@ __all__ = [
     "add_class_weights",
     "augment",
     "balance",
+    "cache_features",
     "check_dataset",
     "class_counts",
     "class_weights",
