@@ -30,6 +30,7 @@ from mm_keras.data.interleave import interleave
 from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.mix import mix
 from mm_keras.data.pairs import pairs
+from mm_keras.data.streams import Stream, Window, align_streams, stream_dataset
 
 __all__ = [
     "AddNoise",
@@ -43,6 +44,7 @@ __all__ = [
     "SomeOf",
     "Sometimes",
     "SpecAugment",
+    "Stream",
     "TabularNoise",
     "TimeMask",
     "TimeShift",
@@ -50,7 +52,9 @@ __all__ = [
     "TokenSwap",
     "ViewDropout",
     "ViewShuffle",
+    "Window",
     "add_class_weights",
+    "align_streams",
     "augment",
     "balance",
     "cache_features",
@@ -62,4 +66,5 @@ __all__ = [
     "labels_for_outputs",
     "mix",
     "pairs",
+    "stream_dataset",
 ]
