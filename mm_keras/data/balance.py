@@ -10,7 +10,7 @@ from mm_keras.data.class_counts import class_counts
 from mm_keras.data.class_labels import check_class_labels, class_distributions
 from mm_keras.data.class_weights import check_counts
 from mm_keras.data.elements import check_elements, check_single, head_of
-from mm_keras.data.seeds import uniform, with_seeds
+from mm_keras.data.seeds import fold, uniform, with_seeds
 
 METHODS = ("oversample", "undersample", "reject")
 
@@ -35,8 +35,8 @@ def balance(
     - `"reject"`: `tf.data`'s rejection resampling, for endless streams whose shares may be
       unknown: it learns them as it goes. Its draws are not tied to the sample.
 
-    The dataset is read once, in order. Shares are met in expectation: whole copies are exact, the
-    fraction that remains is drawn.
+    The dataset is read once, in order, and each pass has the same number of samples of each class
+    (but with `"reject"`), which the dataset's cardinality tells `fit`.
 
     Args:
         dataset: Single samples `({name: array}, labels[, sample_weight])`.
@@ -50,7 +50,7 @@ def balance(
         each_epoch: Whether each pass over the dataset has draws of its own.
 
     Returns:
-        A dataset of the same elements. How many there are is unknown before it is read.
+        A dataset of the same elements.
 
     Raises:
         ValueError: If a class that `target` asks for has no samples, and for arguments that don't
@@ -72,7 +72,8 @@ def balance(
     name = head or "label"
     check_class_labels(name, head_of(spec[1], head), num_classes, batched=False)
     shares = _check_target(target, num_classes)
-    if counts is None and method != "reject":
+    given = counts
+    if given is None and method != "reject":
         counts = class_counts(dataset, num_classes, head=head)
     if counts is not None:
         counts = check_counts(counts)
@@ -95,16 +96,51 @@ def balance(
 
     if method == "reject":
         return _reject(dataset, class_of, shares, counts, seed)
-    ratios = np.divide(shares, counts, out=np.zeros(num_classes), where=counts > 0)
+    totals = _totals(method, shares, counts)
+
+    def one_pass(key: tf.Tensor, _) -> tf.data.Dataset:
+        def count_copies(state: tf.Tensor, element: tuple) -> tuple:
+            kind = class_of(element)
+            copies, state = _draw_copies(key, kind, state, totals, counts)
+            return state, (copies, element)
+
+        return dataset.scan(tf.zeros((num_classes, 2), tf.int64), count_copies)
+
+    passes = with_seeds(tf.data.Dataset.range(1), seed, "balance", each_epoch).flat_map(one_pass)
+    balanced = passes.flat_map(
+        lambda copies, element: tf.data.Dataset.from_tensors(element).repeat(copies)
+    )
+    counted = given is None or dataset.cardinality() == int(counts.sum())
+    return (
+        balanced.apply(tf.data.experimental.assert_cardinality(int(totals.sum())))
+        if counted
+        else balanced
+    )
+
+
+def _totals(method: str, shares: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns how many samples each class is to have."""
+    ratios = np.divide(shares, counts, out=np.zeros(len(shares)), where=counts > 0)
     ratios /= ratios.max() if method == "undersample" else ratios[ratios > 0].min()
+    return np.where(shares > 0, np.maximum(np.rint(counts * ratios), 1), 0).astype("int64")
 
-    def copies(key: tf.Tensor, element: tuple) -> tf.data.Dataset:
-        ratio = tf.gather(tf.constant(ratios, tf.float32), class_of(element))
-        extra = uniform(key) < ratio - tf.floor(ratio)
-        count = tf.cast(tf.floor(ratio), tf.int64) + tf.cast(extra, tf.int64)
-        return tf.data.Dataset.from_tensors(element).repeat(count)
 
-    return with_seeds(dataset, seed, "balance", each_epoch).flat_map(copies)
+def _draw_copies(key, kind, state, totals, counts) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns how often a sample of class `kind` comes, and the next state.
+
+    All samples of a class come the same number of times, and some of them once more: a set drawn
+    evenly from all sets of the size that makes up the total (selection sampling). The state counts,
+    for each class, the samples so far and those of them that came once more.
+    """
+    count = tf.gather(tf.constant(np.maximum(counts, 1).astype("int64")), kind)
+    total = tf.gather(tf.constant(totals), kind)
+    seen, more = state[kind, 0] % count, state[kind, 1]
+    more = tf.where(seen == 0, tf.zeros_like(more), more)
+    draw = tf.cast(uniform(fold(key, kind, state[kind, 0])), tf.float64)
+    left = tf.cast(count - seen, tf.float64)
+    extra = tf.cast(draw * left < tf.cast(total % count - more, tf.float64), tf.int64)
+    row = tf.stack([state[kind, 0] + 1, more + extra])
+    return total // count + extra, tf.tensor_scatter_nd_update(state, [[kind]], [row])
 
 
 def _check_target(target: str | Sequence[float] | np.ndarray, num_classes: int) -> np.ndarray:

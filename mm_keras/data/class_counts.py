@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mm_keras._checks import check_int
 from mm_keras.data.class_labels import check_class_labels, class_distributions
-from mm_keras.data.elements import check_elements, head_of, is_batched
+from mm_keras.data.elements import check_elements, has_batches_of_labels, head_of
 
 
 def class_counts(
@@ -34,8 +34,9 @@ def class_counts(
     """
     spec = check_elements(dataset)
     check_int("num_classes", num_classes)
-    name, batched = head or "label", is_batched(spec)
-    check_class_labels(name, head_of(spec[1], head), num_classes, batched)
+    name, labels = head or "label", head_of(spec[1], head)
+    batched = has_batches_of_labels(spec, labels, num_classes)
+    check_class_labels(name, labels, num_classes, batched)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "`dataset` must end, to be counted: count before .repeat(). Received: one that "

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mm_keras._checks import check_choice
 from mm_keras.data.class_labels import check_class_labels, class_distributions
-from mm_keras.data.elements import check_elements, is_batched
+from mm_keras.data.elements import check_elements, has_batches_of_labels, is_batched
 
 Weights = Sequence[float] | np.ndarray
 
@@ -97,17 +97,18 @@ def add_class_weights(
     {'digit': [2.0, 0.5, 0.5], 'size': [1.0, 1.0, 1.0]}
     """
     spec = check_elements(dataset)
-    batched, several = is_batched(spec), isinstance(spec[1], Mapping)
+    several = isinstance(spec[1], Mapping)
     if several != isinstance(weights, Mapping):
         raise ValueError(
             "`weights` must be {head: weights} for a dict of labels, and an array for an array. "
             f"Received: weights={weights!r}, labels {spec[1]}."
         )
     heads = spec[1] if several else {"label": spec[1]}
-    tables = {}
+    tables, batched = {}, is_batched(spec)
     for head, given in (weights if several else {"label": weights}).items():
         check_choice("weights", head, sorted(heads))
         tables[head] = check_counts(given).astype("float32")
+        batched = has_batches_of_labels(spec, heads[head], len(tables[head]))
         check_class_labels(head, heads[head], len(tables[head]), batched)
 
     def weigh(inputs, labels, given=None):

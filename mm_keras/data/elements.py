@@ -43,15 +43,37 @@ def check_modality_names(argument: str, names: Iterable[str], inputs: Mapping[st
         check_choice(argument, name, modalities_in(inputs))
 
 
-def is_batched(spec: Any) -> bool:
-    """Returns whether every part of the elements has one leading axis of one length."""
+def is_batched(spec: Any) -> bool | None:
+    """Returns whether elements are batches; `None`: they may be single samples, or all of one size.
+
+    Elements whose parts all have one leading axis of one known length, such as `(8, 4)` and `(8,)`,
+    may be either.
+    """
     shapes = [leaf.shape for leaf in keras.tree.flatten(spec)]
-    return all(shape.rank for shape in shapes) and len({shape[0] for shape in shapes}) == 1
+    if not all(shape.rank for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        return False
+    return True if shapes[0][0] is None else None
+
+
+def has_batches_of_labels(spec: tuple, labels: tf.TensorSpec, classes: int) -> bool:
+    """Returns whether elements are batches, where their labels are of so many classes.
+
+    Raises:
+        ValueError: If there is no telling.
+    """
+    batched = is_batched(spec)
+    if batched is None and tuple(labels.shape) in ((1,), (classes,)):
+        raise ValueError(
+            "`dataset` must give elements that tell single samples from batches: labels of shape "
+            f"{tuple(labels.shape)} may be those of a batch, or a distribution over {classes} "
+            "classes. Call .batch(…) without drop_remainder before."
+        )
+    return batched is not False
 
 
 def check_batched(spec: Any, argument: str = "dataset") -> None:
     """Raises unless elements are batches."""
-    if not is_batched(spec):
+    if is_batched(spec) is False:
         raise ValueError(
             f"`{argument}` must give batches: call .batch(…) before. Received elements: {spec}."
         )
@@ -59,7 +81,7 @@ def check_batched(spec: Any, argument: str = "dataset") -> None:
 
 def check_single(spec: Any, argument: str = "dataset") -> None:
     """Raises if elements are batches, as far as their shapes tell."""
-    if is_batched(spec) and keras.tree.flatten(spec)[0].shape[0] is None:
+    if is_batched(spec):
         raise ValueError(
             f"`{argument}` must give single samples: call .batch(…) afterwards, or .unbatch() "
             f"before. Received elements: {spec}."

@@ -79,11 +79,12 @@ def interleave(
             f"dict. Received none for: {arrays}."
         )
     batches = {name: is_batched(spec) for name, spec in specs.items()}
-    if len(set(batches.values())) == 2:
+    certain = set(batches.values()) - {None}
+    if len(certain) == 2:
         raise ValueError(
             f"`datasets` must all give batches, or all single samples. Received batches: {batches}."
         )
-    batched = next(iter(batches.values()))
+    batched = certain != {False}
     inputs = _union("inputs", {name: spec[0] for name, spec in specs.items()}, batched)
     labels = None
     if kinds == {True}:

@@ -113,5 +113,5 @@ def test_errors(rate, message):
 
 
 def test_something_must_be_able_to_be_absent():
-    with pytest.raises(ValueError, match="'a_present'. Received the inputs"):
+    with pytest.raises(ValueError, match=r"'a_present'\. Received the inputs"):
         drop_modalities(samples(always=("a", "b", "c")), 0.5)
