@@ -6,7 +6,8 @@ Protocol: the first photos of fashion_products (64×64, enlarged to 96×96) with
 of their titles, the four largest classes of `usage`. MobileNetV2 is frozen; its random weights cost
 what trained ones do. Both models train for 3 epochs of batches of 32 from memory, the first not
 timed; the cached one starts from the same weights, reads features from disk, and its losses are
-compared with the full one's. `first pass` is what computing and writing the cache takes, `check`
+compared with the full one's. Times are processor seconds on one core, which other programs on the
+machine don't change. `first pass` is what computing and writing the cache takes, `check`
 what finding it valid takes later.
 
 MM_KERAS_DATA is a folder with `fashion_products/` (images.zip, products.csv).
@@ -37,17 +38,17 @@ CLASSES = 4
 
 
 class EpochTimes(keras.callbacks.Callback):
-    """Seconds of each epoch."""
+    """Seconds of processor time of each epoch."""
 
     def __init__(self):
         super().__init__()
         self.seconds = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
+        self.start = time.process_time()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.start)
+        self.seconds.append(time.process_time() - self.start)
 
 
 def read_products(folder, count):
@@ -86,19 +87,19 @@ def run(products):
         with tempfile.TemporaryDirectory() as folder:
             seconds = []
             for _ in range(2):
-                began = time.perf_counter()
+                began = time.process_time()
                 features, rest = mm.data.cache_features(model, data, f"{folder}/cache")
-                seconds.append(time.perf_counter() - began)
+                seconds.append(time.process_time() - began)
             cached, cached_losses = train(rest, features)
         for weight, value in zip(model.trainable_weights, start, strict=True):
             weight.assign(value)
         full, losses = train(model, data)
         figures = {
-            "full, s/epoch": full,
-            "cached, s/epoch": cached,
+            "full, CPU s/epoch": full,
+            "cached, CPU s/epoch": cached,
             "ratio": full / cached,
-            "first pass, s": seconds[0],
-            "check, s": seconds[1],
+            "first pass, CPU s": seconds[0],
+            "check, CPU s": seconds[1],
             "loss difference": float(np.abs(cached_losses - losses).max()),
         }
         print(seed, figures, flush=True)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from mm_keras._graphs import needed_inputs
 from mm_keras.data.elements import check_batched, check_elements
+from mm_keras.modalities.base import MODEL
 
 MANIFEST = "cache.json"
 ELEMENTS = "elements"
@@ -243,7 +244,9 @@ def _graph(extractor: keras.Model) -> str:
             }
         if isinstance(part, list | tuple):
             return [rename(value) for value in part]
-        return numbers.get(part, part) if isinstance(part, str) else part
+        if isinstance(part, str):  # a spec names the model that it was given, too
+            return numbers.get(part.removeprefix(MODEL), part)
+        return part
 
     number(config)
     text = json.dumps(rename(config), sort_keys=True, default=repr)
@@ -252,9 +255,8 @@ def _graph(extractor: keras.Model) -> str:
 
 def _update(digest: "hashlib._Hash", array: np.ndarray) -> None:
     digest.update(f"{array.dtype.str} {array.shape}".encode())
-    if array.dtype == object:  # strings
-        array = np.char.encode(array.astype(str), "utf-8") if array.size else array.astype("S1")
-    digest.update(np.ascontiguousarray(array).tobytes())
+    strings = array.dtype == object
+    digest.update(repr(array.tolist()).encode() if strings else array.tobytes())
 
 
 def _hash_element(digest: "hashlib._Hash", element: tuple) -> None:
@@ -295,17 +297,15 @@ def _write(
 ) -> None:
     """Writes a cache under another name, then renames it."""
     digest = hashlib.sha256()
+    failed: list[Exception] = []
 
     def elements() -> Iterator[tuple]:
-        for element in dataset:
-            _hash_element(digest, element)
-            inputs = {name: value for name, value in element[0].items() if name in head.input}
-            for name, features in _run(extractor, element[0]).items():
-                if name in head.input:
-                    count = rows[name]
-                    shape = (-1, count, *features.shape[1:]) if count > 1 else features.shape
-                    inputs[name] = features.reshape(shape)
-            yield inputs, *element[1:]
+        try:
+            for element in dataset:
+                _hash_element(digest, element)
+                yield _with_features(element, extractor, head, rows)
+        except Exception as error:  # Dataset.save waits for ever for a stream that fails
+            failed.append(error)
 
     inputs_spec = {
         name: dataset.element_spec[0].get(name)
@@ -320,6 +320,8 @@ def _write(
         tf.data.Dataset.from_generator(elements, output_signature=signature).save(
             str(beside / ELEMENTS), shard_func=lambda *_: tf.constant(0, tf.int64)
         )
+        if failed:
+            raise failed[0]
         manifest = {**keys, "data": digest.hexdigest()}
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
@@ -327,3 +329,15 @@ def _write(
         os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _with_features(
+    element: tuple, extractor: keras.Model, head: keras.Model, rows: Mapping[str, int]
+) -> tuple:
+    """Returns an element with the inputs of `head`."""
+    inputs = {name: value for name, value in element[0].items() if name in head.input}
+    for name, features in _run(extractor, element[0]).items():
+        if name in head.input:
+            shape = features.shape if rows[name] == 1 else (-1, rows[name], *features.shape[1:])
+            inputs[name] = features.reshape(shape)
+    return inputs, *element[1:]
