@@ -101,7 +101,12 @@ def cache_features(
     rows = _rows_per_sample(extractor, dataset)
     head = _head(model, extractor, names, rows)
     folder = pathlib.Path(path)
-    keys = {"format": FORMAT, "weights": _weights_digest(extractor), "graph": _graph(extractor)}
+    keys = {
+        "format": FORMAT,
+        "weights": _weights_digest(extractor),
+        "graph": _graph(extractor),
+        "inputs": sorted(set(head.input) - set(extractor.output)),
+    }
     stale = _stale(folder, keys, dataset) if folder.exists() else None
     if stale and not rebuild:
         raise ValueError(
@@ -111,7 +116,7 @@ def cache_features(
         )
     if stale or not folder.exists():
         _write(folder, keys, extractor, head, dataset, rows)
-    return CachedFeatures(tf.data.Dataset.load(str(folder / ELEMENTS)), head)
+    return CachedFeatures(_load(folder, extractor), head)
 
 
 def _check_layers(model: keras.Model, layers: Sequence[str] | None) -> list[str]:
@@ -215,7 +220,7 @@ def _head(
 def _weights_digest(extractor: keras.Model) -> str:
     digest = hashlib.sha256()
     for weight in extractor.weights:
-        _update(digest, keras.ops.convert_to_numpy(weight))
+        _update(digest, np.asarray(weight.numpy()))
     return digest.hexdigest()
 
 
@@ -240,7 +245,9 @@ def _graph(extractor: keras.Model) -> str:
     def rename(part: Any) -> Any:
         if isinstance(part, Mapping):
             return {
-                str(key): rename(value) for key, value in part.items() if key != "shared_object_id"
+                numbers.get(key, str(key)): rename(value)
+                for key, value in part.items()
+                if key != "shared_object_id"
             }
         if isinstance(part, list | tuple):
             return [rename(value) for value in part]
@@ -249,6 +256,7 @@ def _graph(extractor: keras.Model) -> str:
         return part
 
     number(config)
+    numbers |= {name: f"#output {index}" for index, name in enumerate(extractor.output)}
     text = json.dumps(rename(config), sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -322,13 +330,25 @@ def _write(
         )
         if failed:
             raise failed[0]
-        manifest = {**keys, "data": digest.hexdigest()}
+        manifest = {**keys, "data": digest.hexdigest(), "features": list(extractor.output)}
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _load(folder: pathlib.Path, extractor: keras.Model) -> tf.data.Dataset:
+    """Returns the elements of a cache, with the features named as they are now."""
+    written = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["features"]
+    names = dict(zip(written, extractor.output, strict=True))
+    return tf.data.Dataset.load(str(folder / ELEMENTS)).map(
+        lambda inputs, *parts: (
+            {names.get(name, name): value for name, value in inputs.items()},
+            *parts,
+        )
+    )
 
 
 def _with_features(

@@ -67,7 +67,7 @@ class FocalCrossentropy(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, **kwargs)
         check_number("gamma", gamma)
         self.gamma = gamma
-        if hasattr(alpha, "__len__"):
+        if hasattr(alpha, "__len__") and not isinstance(alpha, str):
             alpha = [float(value) for value in alpha]
         for value in alpha if isinstance(alpha, list) else [alpha]:
             check_number("alpha", value)

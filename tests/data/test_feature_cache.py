@@ -75,12 +75,27 @@ def test_a_new_process_finds_the_cache(tmp_path):
         layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
         return keras.Sequential([keras.Input((8, 8, 1)), *layers])
 
-    manifests = []
+    manifests, names, predicted = [], [], []
     for _ in range(2):
         model = build(backbone=own_backbone())
-        cache_features(model, data(), tmp_path / "cache")
+        features, rest = cache_features(model, data(), tmp_path / "cache")
         manifests.append((tmp_path / "cache" / "cache.json").stat().st_mtime_ns)
+        names.append(sorted(rest.input))
+        assert sorted(features.element_spec[0]) == sorted(rest.input)
+        predicted.append(rest.predict(features, verbose=0)["label"])
     assert manifests[0] == manifests[1]
+    assert names[0] != names[1]
+    np.testing.assert_allclose(predicted[0], predicted[1], rtol=1e-5)
+
+
+def test_another_rest_that_needs_more_is_noticed(tmp_path):
+    model = build()
+    features = keras.layers.Flatten()(model.get_layer("image_features").output)
+    label = keras.layers.Dense(3)(features)
+    alone = keras.Model({"image": model.input["image"]}, {"label": label})
+    cache_features(alone, data(), tmp_path / "cache")
+    with pytest.raises(ValueError, match="was made with other inputs"):
+        cache_features(model, data(), tmp_path / "cache")
 
 
 def change_weights(model):
@@ -231,4 +246,4 @@ def test_errors(tmp_path, change, error, message):
 def test_the_manifest_is_plain_json(tmp_path):
     cache_features(build(), data(), tmp_path / "cache")
     manifest = json.loads(pathlib.Path(tmp_path, "cache", "cache.json").read_text())
-    assert sorted(manifest) == ["data", "format", "graph", "weights"]
+    assert sorted(manifest) == ["data", "features", "format", "graph", "inputs", "weights"]
