@@ -26,7 +26,7 @@ from mm_keras.data.class_counts import class_counts
 from mm_keras.data.class_weights import add_class_weights, class_weights
 from mm_keras.data.drop import drop_modalities
 from mm_keras.data.feature_cache import CachedFeatures, cache_features
-from mm_keras.data.interleave import interleave
+from mm_keras.data.join import join_datasets
 from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.mix import mix
 from mm_keras.data.pairs import pairs
@@ -62,7 +62,7 @@ __all__ = [
     "class_counts",
     "class_weights",
     "drop_modalities",
-    "interleave",
+    "join_datasets",
     "labels_for_outputs",
     "mix",
     "pairs",
