@@ -31,8 +31,8 @@ def join_datasets(
 
     Returns:
         Single samples `(inputs, labels)`, or `(inputs, labels, {head: weight})` where some
-        dataset lacks a head or has sample weights. It ends when a dataset ends: `.repeat()` those that are smaller, all
-        but one; then shuffle and batch.
+        dataset lacks a head or has sample weights. It ends when a dataset ends: `.repeat()` those
+        that are smaller, all but one; then shuffle and batch.
 
     Raises:
         ValueError: If samples have another structure, lack a modality that is not optional, or

@@ -162,7 +162,7 @@ ERRORS = [
         r"must give single samples, 'seen' of shape \(2,\).*\(None, 2\). Join before `.batch`",
     ),
     (
-        lambda: join_datasets([PHOTOS.map(lambda x, y: (x, y, 1.0))], build()),
+        lambda: join_datasets([PHOTOS.map(lambda x, y: (x, y, 1.0, 1.0))], build()),
         r"`datasets\[0\]` must give samples",
     ),
     (

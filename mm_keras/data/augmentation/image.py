@@ -92,7 +92,20 @@ def _parts(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return found
 
 
-class AllFrames(Augmentation):
+class _Pictures(Augmentation):
+    """An augmentation of each of several pictures."""
+
+    ranks = (4,)
+
+    def __init__(self, augmentation):
+        self.augmentation = as_augmentation(augmentation)
+
+    def check(self, name, value, present):
+        super().check(name, value, present)
+        self.augmentation.check(name, tf.TensorSpec(value.shape[1:], value.dtype), None)
+
+
+class AllFrames(_Pictures):
     """The same change of all frames of a video: one draw for all of them.
 
     Args:
@@ -109,36 +122,20 @@ class AllFrames(Augmentation):
     TensorShape([5, 8, 8, 3])
     """
 
-    ranks = (4,)
     takes = "frames (T, H, W, C)"
-
-    def __init__(self, augmentation):
-        self.augmentation = as_augmentation(augmentation)
-
-    def check(self, name, value, present):
-        super().check(name, value, present)
-        self.augmentation.check(name, tf.TensorSpec(value.shape[1:], value.dtype), None)
 
     def __call__(self, value, seed):
         return tf.map_fn(lambda frame: self.augmentation(frame, seed), value)
 
 
-class EachView(Augmentation):
+class EachView(_Pictures):
     """A change of every view of an object, with a draw for each.
 
     Args:
         augmentation: Of a picture, as for `AllFrames`.
     """
 
-    ranks = (4,)
     takes = "views (V, H, W, C)"
-
-    def __init__(self, augmentation):
-        self.augmentation = as_augmentation(augmentation)
-
-    def check(self, name, value, present):
-        super().check(name, value, present)
-        self.augmentation.check(name, tf.TensorSpec(value.shape[1:], value.dtype), None)
 
     def __call__(self, value, seed):
         def change(numbered):
