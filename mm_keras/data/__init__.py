@@ -29,6 +29,7 @@ from mm_keras.data.feature_cache import CachedFeatures, cache_features
 from mm_keras.data.join import join_datasets
 from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.mix import mix
+from mm_keras.data.one_hot import one_hot_labels
 from mm_keras.data.pairs import pairs
 from mm_keras.data.streams import Stream, Window, align_streams, stream_dataset
 
@@ -65,6 +66,7 @@ __all__ = [
     "join_datasets",
     "labels_for_outputs",
     "mix",
+    "one_hot_labels",
     "pairs",
     "stream_dataset",
 ]

@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from mm_keras._checks import PRESENT, check_choice, check_int, check_number
-from mm_keras.data.class_labels import check_class_labels, class_distributions
+from mm_keras._checks import PRESENT, check_choice, check_number
+from mm_keras.data.class_labels import each_head, softeners
 from mm_keras.data.elements import check_batched, check_elements, map_in_order, modalities_in
 from mm_keras.data.mix_parts import (
     Draw,
@@ -54,6 +54,9 @@ def mix(
     label counts in proportion to its sample's weight too, so that a label of weight 0 has no
     effect, and the loss is that of both samples in these shares.
 
+    Keras makes `metrics=["accuracy"]` the metric of distributions once it has seen one, and then
+    reads class numbers wrongly: pass what validates through `mm.data.one_hot_labels`.
+
     Args:
         dataset: Batches of `({name: array}, labels[, sample_weight])`.
         modalities: `{name: spec}`, as the model's builder takes them: what can be blended or cut.
@@ -98,7 +101,7 @@ def mix(
     if not isinstance(per_sample, bool):
         raise TypeError(f"`per_sample` must be a bool. Received: per_sample={per_sample!r}.")
     mixers = _mixers(method, modalities, whole, modalities_in(spec[0]))
-    soften = _softeners(spec[1], num_classes)
+    soften = softeners(spec[1], num_classes)
 
     def change(key: tf.Tensor, element: tuple) -> tuple:
         inputs, labels, *weights = element
@@ -107,14 +110,16 @@ def mix(
         order = tf.argsort(uniform(fold(key, "order"), (batch,)))
         draw = Draw(tf.broadcast_to(share, (batch,)), order, key)
         inputs, own = _mix_inputs(inputs, mixers, draw)
-        labels = _each(lambda part, soft: soft(part), labels, soften)
+        labels = each_head(lambda part, soft: soft(part), labels, soften)
         if not weights:
-            return inputs, _each(lambda part: _mix_labels(part, own, order)[0], labels)
+            return inputs, each_head(lambda part: _mix_labels(part, own, order)[0], labels)
         (weights,) = weights
         if isinstance(labels, Mapping) and not isinstance(weights, Mapping):
             weights = dict.fromkeys(labels, weights)
-        mixed = _each(lambda part, weight: _mix_labels(part, own, order, weight), labels, weights)
-        return inputs, *(_each(lambda pair, i=i: pair[i], mixed) for i in range(2))
+        mixed = each_head(
+            lambda part, weight: _mix_labels(part, own, order, weight), labels, weights
+        )
+        return inputs, *(each_head(lambda pair, i=i: pair[i], mixed) for i in range(2))
 
     seeded = with_seeds(dataset, seed, "mix", each_epoch)
     return map_in_order(seeded, change, num_parallel_calls)
@@ -130,13 +135,6 @@ def beta(alpha: float, seed: tf.Tensor, shape: Sequence[Any]) -> tf.Tensor:
     total = first + second
     either = tf.round(tf.random.stateless_uniform(shape, fold(seed, 2), dtype=tf.float64))
     return tf.cast(tf.where(total > 0, tf.math.divide_no_nan(first, total), either), tf.float32)
-
-
-def _each(function: Callable, part: Any, *others: Any) -> Any:
-    """Applies a function to labels, or to those of each head."""
-    if not isinstance(part, Mapping):
-        return function(part, *others)
-    return {head: function(part[head], *(other[head] for other in others)) for head in part}
 
 
 def _mix_inputs(
@@ -174,40 +172,6 @@ def _mix_labels(
     ratio = tf.reshape(ratio, [-1] + [1] * (labels.shape.rank - 1))
     mixed = ratio * labels + (1.0 - ratio) * tf.gather(labels, order)
     return mixed, tf.reshape(total, tf.shape(weights))
-
-
-def _softeners(labels: Any, num_classes: Any) -> Any:
-    """Returns what makes float32 distributions of labels, for each head where there are several."""
-    if isinstance(labels, Mapping):
-        if not isinstance(num_classes, Mapping):
-            if num_classes is not None and len(labels) > 1:
-                raise ValueError(
-                    "`num_classes` must be {head: number} for labels of several heads, "
-                    f"{sorted(labels)}. Received: num_classes={num_classes!r}."
-                )
-            num_classes = dict.fromkeys(labels, num_classes)
-        for head in num_classes:
-            check_choice("num_classes", head, sorted(labels))
-        return {h: _softener(h, part, num_classes.get(h)) for h, part in labels.items()}
-    if isinstance(num_classes, Mapping):
-        raise ValueError(
-            "`num_classes` must be a number, or None, for labels that are no dict. "
-            f"Received: num_classes={num_classes!r}."
-        )
-    return _softener("label", labels, num_classes)
-
-
-def _softener(head: str, labels: tf.TensorSpec, classes: int | None) -> Callable:
-    if classes is None:
-        if labels.dtype.is_integer and labels.shape.rank == 1:
-            raise ValueError(
-                f"`num_classes` must say how many classes {head!r} has, since its labels are whole "
-                "numbers, which can't be mixed. Received: None."
-            )
-        return lambda part: tf.cast(part, tf.float32)
-    check_int("num_classes", classes)
-    check_class_labels(head, labels, classes, batched=True)
-    return lambda part: class_distributions(head, part, classes, batched=True)
 
 
 def _mixers(

@@ -355,3 +355,32 @@ def test_errors_of_elements():
     out = batches({"vector": VALUES["vector"]}, NUMBERS + 1)
     with pytest.raises(tf.errors.InvalidArgumentError, match="whole numbers in 0…7"):
         first(mix(out, VECTOR, C))
+
+
+def test_accuracy_of_validation_needs_one_hot_labels():
+    """Keras chooses the metric by the first labels; the others are then read wrongly."""
+    model = mm.build_mcnn(VECTOR, C, width=4)
+    model.compile("adam", mm.losses.classification(), metrics=["accuracy"], jit_compile=False)
+    data = batches({"vector": VALUES["vector"]})
+    model.fit(mix(data, VECTOR, C, seed=0), verbose=0)
+    right = (model.predict(data, verbose=0)["label"].argmax(-1) == NUMBERS).mean()
+    soft = mm.data.one_hot_labels(data, C)
+    np.testing.assert_array_equal(next(iter(soft))[1], np.eye(C))
+    found = model.evaluate(soft, verbose=0, return_dict=True)
+    assert found["accuracy"] == pytest.approx(right)
+    plain = model.evaluate(data, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(plain["loss"], rel=1e-5)  # the loss takes both
+
+
+def test_one_hot_labels_of_heads_and_weights():
+    labels = {"digit": NUMBERS, "size": CODES}
+    weights = {"digit": CODES, "size": CODES}
+    data = batches({"vector": VALUES["vector"]}, labels, weights)
+    _, soft, kept = first(mm.data.one_hot_labels(data, {"digit": C}))
+    np.testing.assert_array_equal(soft["digit"], np.eye(C))
+    np.testing.assert_array_equal(soft["size"], CODES)
+    np.testing.assert_array_equal(kept["digit"], CODES)
+    with pytest.raises(ValueError, match="how many classes 'digit' has"):
+        mm.data.one_hot_labels(data, {"size": 1})
+    with pytest.raises(ValueError, match="must give batches"):
+        mm.data.one_hot_labels(data.unbatch(), {"digit": C})
