@@ -35,5 +35,7 @@ EXEMPT = {
     "Fusion": "abstract",
     "TrainingOnly": "a mixin without behaviour",
     "classification_crossentropy": "the function of ClassificationCrossentropy",
+    "focal_crossentropy": "the function of FocalCrossentropy",
     "get_fusion": "returns the fusion layers of the table",
+    "logit_adjusted_crossentropy": "the function of LogitAdjustedCrossentropy",
 }
