@@ -1,5 +1,6 @@
 """Builders: functions that return functional Keras models."""
 
+from mm_keras.models.cmn import build_cmn
 from mm_keras.models.dfn import build_dfn
 from mm_keras.models.dml import build_dml
 from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
@@ -8,6 +9,7 @@ from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
 
 BUILDERS = {
+    "build_cmn": build_cmn,
     "build_dml": build_dml,
     "build_dfn": build_dfn,
     "build_mcnn": build_mcnn,
@@ -20,6 +22,7 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "build_cmn",
     "build_dfn",
     "build_dml",
     "build_mcnn",
