@@ -79,7 +79,9 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        check_contrast(loss, weight, temperature, margin, hardness)
+        check_number("weight", weight)
+        check_hardness(hardness)
+        check_contrast(loss, temperature, margin)
         self.loss = loss
         self.weight = weight
         self.temperature = temperature
@@ -161,12 +163,10 @@ def _at_most_largest(log_scale):
     return ops.minimum(log_scale, math.log(LARGEST_SCALE))
 
 
-def check_contrast(loss, weight, temperature, margin, hardness, argument="loss") -> None:
+def check_contrast(loss, temperature, margin, argument: str = "loss") -> None:
     """Raises unless the arguments fit together; `argument` is the name of the first."""
     check_choice(argument, loss, CONTRASTS)
-    check_number("weight", weight)
     check_number("margin", margin)
-    check_hardness(hardness)
     if temperature is None:
         return
     check_positive("temperature", temperature)

@@ -78,6 +78,8 @@ class SimilarityAlignment(MultimodalLayer):
             for y, m in zip(x, masks, strict=True)
         ]
         kept = pair_mask(*masks)
+        if kept is None:  # also for one position, of which Keras' softmax warns
+            kept = ops.ones_like(similarity, dtype="bool")
         scores = ops.exp(self.log_sharpness) * ops.cast(similarity, "float32")
         weights = [masked_softmax(scores, kept, axis=axis) for axis in (2, 1)]
         counterparts = [

@@ -147,11 +147,9 @@ def build_cmn(
     pairs = _check_pairs(modalities, heads, pair_ids)
     check_choice("similarity", similarity, SIMILARITIES)
     check_choice("matching", matching, MATCHINGS)
-    if contrastive is None:
-        check_contrast("info_nce", contrastive_weight, None, margin, 1.0)
-    else:
-        check_contrast(contrastive, contrastive_weight, temperature, margin, 1.0, "contrastive")
+    check_number("contrastive_weight", contrastive_weight)
     check_number("match_weight", match_weight)
+    check_contrast(contrastive or "info_nce", temperature, margin, "contrastive")
     _check_flags(similarities=similarities, pair_ids=pair_ids, match=match)
     _check_embedding(embedding, contrastive, heads, pair_ids, match)
     check_int("width", width)

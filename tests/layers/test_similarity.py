@@ -13,7 +13,7 @@ from tests.conformance.cases import POSITIONS, PRESENT, floats
 A, C = floats(4, 3, 6), floats(4, 2, 6, seed=1)
 FEATURES = {"c": C, "a": A}  # the order of the dict is no matter
 EVERYWHERE = np.ones((4, 3, 2), "bool")
-KEPT = POSITIONS[:, :, None] & PRESENT[:, None]
+KEPT = POSITIONS[:, :, None] & PRESENT[:, None] & EVERYWHERE
 
 
 def one(layer, a, b):
@@ -22,7 +22,7 @@ def one(layer, a, b):
     if layer.kind == "cosine":
         return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
     if layer.kind == "euclidean":
-        return -np.linalg.norm(a - b) ** 2
+        return -(np.linalg.norm(a - b) ** 2)
     if layer.kind == "dot":
         return a @ b
     if layer.kind == "bilinear":
@@ -70,14 +70,12 @@ def test_order_is_zero_for_equal_vectors_and_has_a_direction():
     np.testing.assert_array_equal(same[:, range(3), range(3)], 0)
     above = {"a": A + 1, "b": A}
     below = {"a": A, "b": A + 1}
-    np.testing.assert_array_equal(
-        np.asarray(Similarity("order")(above))[:, range(3), range(3)], 0
-    )
+    np.testing.assert_array_equal(np.asarray(Similarity("order")(above))[:, range(3), range(3)], 0)
     found = np.asarray(Similarity("order")(below))[:, range(3), range(3)]
     np.testing.assert_allclose(found, -np.sqrt(6), rtol=1e-5)
-    gradient = gradients(
-        lambda x: Similarity("order")({"a": x["a"], "b": x["a"]}), None, {"a": A}
-    )["a"]
+    gradient = gradients(lambda x: Similarity("order")({"a": x["a"], "b": x["a"]}), None, {"a": A})[
+        "a"
+    ]
     assert np.isfinite(gradient).all()
 
 
