@@ -39,7 +39,7 @@ class SimilarityPooling(keras.layers.Layer):
     >>> import numpy as np
     >>> import mm_keras as mm
     >>> similarity = np.array([[[0.9, 0.1], [0.2, 0.4]]])
-    >>> mm.layers.SimilarityPooling()(similarity).numpy().round(2).tolist()
+    >>> mm.layers.SimilarityPooling()(similarity).numpy().astype("float64").round(2).tolist()
     [[0.4, 0.9, 0.65, 0.4, 0.65, 0.4]]
 
     Reference: Pang et al., Text Matching as Image Recognition, 2016 (the convolution).

@@ -25,8 +25,9 @@ class UnitEmbedding(keras.layers.Layer):
 
     >>> import numpy as np
     >>> import mm_keras as mm
-    >>> mm.layers.UnitEmbedding()(np.array([[3.0, 4.0]])).numpy().round(2).tolist()
-    [[0.6, 0.8]]
+    >>> unit = mm.layers.UnitEmbedding()(np.array([[3.0, 4.0]]))
+    >>> [round(float(x), 2) for x in unit[0]]
+    [0.6, 0.8]
     """
 
     def __init__(self, **kwargs):
