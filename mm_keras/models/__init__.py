@@ -7,6 +7,7 @@ from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
 from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
+from mm_keras.models.transfer import Transfer, transfer_weights
 
 BUILDERS = {
     "build_cmn": build_cmn,
@@ -22,6 +23,7 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "Transfer",
     "build_cmn",
     "build_dfn",
     "build_dml",
@@ -29,4 +31,5 @@ __all__ = [
     "build_mvcnn",
     "inference_model",
     "modalities_of",
+    "transfer_weights",
 ]
