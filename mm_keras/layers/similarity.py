@@ -79,20 +79,12 @@ class Similarity(MultimodalLayer):
 
     def call(self, features, mask=None):
         mask = self.given(mask)
-        a, b = (self._cleared(features[name], mask.get(name)) for name in self.names)
+        a, b = (cleared(features[name], mask.get(name)) for name in self.names)
         similarity = getattr(self, f"_{self.kind}")(a, b)
         kept = pair_mask(*(mask.get(name) for name in self.names))
         return (
             similarity if kept is None else ops.where(kept, similarity, ops.zeros_like(similarity))
         )
-
-    @staticmethod
-    def _cleared(x, mask):
-        """Returns float32 features, zeros where the mask leaves them out."""
-        x = ops.cast(x, "float32")
-        if mask is None:
-            return x
-        return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), x, ops.zeros_like(x))
 
     def _cosine(self, a, b):
         return self._dot(unit(a), unit(b))
@@ -133,6 +125,14 @@ def check_pair(kind: str, names) -> None:
             f"`features` of {kind} must have two modalities, which it compares. For more, make one "
             f"for each pair. Received: {sorted(names)}."
         )
+
+
+def cleared(x, mask=None):
+    """Returns float32 features `(B, N, D)`, zeros where the mask leaves them out."""
+    x = ops.cast(x, "float32")
+    if mask is None:
+        return x
+    return ops.where(ops.expand_dims(ops.cast(mask, "bool"), -1), x, ops.zeros_like(x))
 
 
 def pair_mask(a=None, b=None):

@@ -8,7 +8,7 @@ from keras import ops
 from mm_keras._checks import check_positive
 from mm_keras.layers.multimodal import MultimodalLayer
 from mm_keras.layers.sequence_pooling import SequencePooling, masked_softmax
-from mm_keras.layers.similarity import check_pair, pair_mask
+from mm_keras.layers.similarity import check_pair, cleared, pair_mask
 
 
 @keras.saving.register_keras_serializable("mm_keras")
@@ -72,11 +72,7 @@ class SimilarityAlignment(MultimodalLayer):
     def call(self, features, similarity, mask=None):
         mask = self.given(mask)
         masks = [mask.get(name) for name in self.names]
-        x = [ops.cast(features[name], "float32") for name in self.names]
-        x = [
-            y if m is None else ops.where(ops.cast(m, "bool")[..., None], y, ops.zeros_like(y))
-            for y, m in zip(x, masks, strict=True)
-        ]
+        x = [cleared(features[name], mask.get(name)) for name in self.names]
         kept = pair_mask(*masks)
         if kept is None:  # also for one position, of which Keras' softmax warns
             kept = ops.ones_like(similarity, dtype="bool")

@@ -1,12 +1,10 @@
 """From all negatives to the hardest one."""
 
-import keras
-
-from mm_keras._checks import check_int
 from mm_keras.layers import ContrastiveLearning
+from mm_keras.training.ramp_up import RampUp
 
 
-class HardNegativeWarmUp(keras.callbacks.Callback):
+class HardNegativeWarmUp(RampUp):
     """Raises the hardness of every `ContrastiveLearning` layer from 0 to the one it was made with.
 
     The hardest negative of embeddings that know nothing yet draws all of them to one point, where
@@ -31,29 +29,21 @@ class HardNegativeWarmUp(keras.callbacks.Callback):
     """
 
     def __init__(self, warmup: int = 2, rampup: int = 0):
-        super().__init__()
-        check_int("warmup", warmup, minimum=0)
-        check_int("rampup", rampup, minimum=0)
-        self.warmup = warmup
-        self.rampup = rampup
+        super().__init__(warmup, rampup)
 
-    def share(self, epoch: int) -> float:
-        """Returns the share of the full hardness in an epoch, counted from 0."""
-        return min(1.0, max(0.0, (epoch + 1 - self.warmup) / max(self.rampup, 1)))
-
-    def on_train_begin(self, logs=None):
-        self._layers = [
+    def layers(self):
+        found = [
             layer
             for layer in self.model.layers
             if isinstance(layer, ContrastiveLearning) and layer.loss == "vse"
         ]
-        if not self._layers:
+        if not found:
             raise ValueError(
                 "`model` must have a ContrastiveLearning layer with the loss 'vse', as "
                 "build_cmn(…, contrastive='vse') makes it. "
                 f"Received: {self.model.name!r} without one."
             )
+        return found
 
-    def on_epoch_begin(self, epoch, logs=None):
-        for layer in self._layers:
-            layer.current_hardness.assign(layer.hardness * self.share(epoch))
+    def assign(self, layer, share):
+        layer.current_hardness.assign(layer.hardness * share)
