@@ -25,6 +25,7 @@ _HOMES = {
         "Head",
         "MultiLabel",
         "Regression",
+        "RoutedPredictor",
         "build_dfn",
         "build_dml",
         "build_mcnn",

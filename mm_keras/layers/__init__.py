@@ -1,7 +1,10 @@
 """Layers: what enters, masks, pooling, attention, fusion. All are registered with Keras."""
 
+from mm_keras.layers.apply_gates import ApplyGates
+from mm_keras.layers.attention_bottleneck import AttentionBottleneck
 from mm_keras.layers.column_embedding import ColumnEmbedding
 from mm_keras.layers.cross_attention import CrossAttention
+from mm_keras.layers.energy_weighting import EnergyWeighting
 from mm_keras.layers.ensemble import Ensemble
 from mm_keras.layers.fold import FoldBatch, UnfoldBatch
 from mm_keras.layers.fusion import (
@@ -15,6 +18,7 @@ from mm_keras.layers.fusion import (
     TensorFusion,
     get_fusion,
 )
+from mm_keras.layers.gate_cost import GateCost
 from mm_keras.layers.hashed_wide import HashedWide
 from mm_keras.layers.load_balance import LoadBalance
 from mm_keras.layers.log_mel_spectrogram import LogMelSpectrogram
@@ -43,14 +47,18 @@ __all__ = [
     "MMTM",
     "AlwaysPresent",
     "AnyPresent",
+    "ApplyGates",
+    "AttentionBottleneck",
     "ColumnEmbedding",
     "ConcatFusion",
     "CrossAttention",
     "CrossAttentionFusion",
     "ElementwiseFusion",
+    "EnergyWeighting",
     "Ensemble",
     "FoldBatch",
     "Fusion",
+    "GateCost",
     "GatedFusion",
     "HashedWide",
     "LoadBalance",

@@ -6,6 +6,7 @@ from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
 from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
+from mm_keras.models.routing import RoutedPredictor
 
 BUILDERS = {
     "build_dml": build_dml,
@@ -20,6 +21,7 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "RoutedPredictor",
     "build_dfn",
     "build_dml",
     "build_mcnn",

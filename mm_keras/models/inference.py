@@ -52,7 +52,7 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
     inputs, kept = bypassed.input, bypassed.output
     if outputs is not None:
         kept = {name: kept[name] for name in outputs}
-        inputs = _needed(inputs, kept)
+        inputs = needed_inputs(inputs, kept)
     elif isinstance(kept, dict):
         dropped = {layer.name for layer in model.layers if isinstance(layer, TrainingOutput)}
         kept = {name: output for name, output in kept.items() if name not in dropped}
@@ -73,7 +73,7 @@ def _check_outputs(model: keras.Model, outputs: Sequence[str]) -> None:
         check_choice("outputs", name, sorted(model.output))
 
 
-def _needed(inputs, outputs):
+def needed_inputs(inputs, outputs):
     """Returns the inputs that some output depends on."""
     if not isinstance(inputs, dict):
         return inputs
