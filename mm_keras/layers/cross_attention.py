@@ -36,7 +36,7 @@ class CrossAttention(CrossAttentionFusion):
     """
 
     def __init__(self, heads: int = 4, dropout: float = 0.0, **kwargs):
-        super().__init__(heads, dropout, **kwargs)
+        super().__init__(heads, dropout, pooling="mean", **kwargs)
 
     def call(self, features, mask=None, training=None):
         mask = self.given(mask)
