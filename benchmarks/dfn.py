@@ -4,12 +4,15 @@
 
 Protocol: AV-MNIST pairs of an MNIST digit and a recording of the same digit (FSDD, 8 kHz, cut or
 zero-padded to one second). Each picture gets Gaussian noise whose standard deviation is drawn
-evenly from 0 to 2 × 255, clipped to 0…255; independently, each recording gets white noise at a
-signal-to-noise ratio drawn evenly from +15 to −15 dB. 4,000 pairs train, with digits from the first
+evenly from 0 to 1.2 × 255, clipped to 0…255; independently, each recording gets white noise at a
+signal-to-noise ratio drawn evenly from +15 to −20 dB. 4,000 pairs train, with digits from the first
 50,000 of MNIST's training part and four in five recordings of each speaker; 2,000 pairs, with
 digits from the last 10,000 and the other recordings, test. Pairs and noise are drawn anew for each
 seed. Sound is a log-mel spectrogram of 32 frames × 32 bins, made once. Both modalities have a CNN
-of three convolutions; Adam at 0.002, batches of 64, a fixed number of epochs, no selection.
+of three convolutions (8, 16, 32 channels), averaged over positions and layer-normalised, so that
+the length of a feature vector can't stand in for a gate; Adam at 0.003, batches of 128, a fixed
+number of epochs. Noise, normalisation and training were settled on seed 0, which the tables leave
+out: they are of the seeds from 1 on.
 
 "gate–noise rank correlation" is Spearman's, over the test pairs, of the picture's gate (for
 energy weighting: its weight minus the sound's) with the rank of the sound's noise minus the rank
@@ -36,8 +39,8 @@ import mm_keras as mm
 from mm_keras.training import jit_compile
 
 PAIRS = {"train": 4000, "test": 2000}
-PIXEL_NOISE = 2.0
-SNR_DB = (15.0, -15.0)
+PIXEL_NOISE = 1.2
+SNR_DB = (15.0, -20.0)
 SHAPES = {"image": (28, 28, 1), "audio": (32, 32, 1)}
 SPECTROGRAM = mm.layers.LogMelSpectrogram(RATE, 256, 256, 256, mel_bins=32)
 
@@ -83,40 +86,42 @@ def spectrograms(waves):
 def small_backbone(name):
     x = inputs = keras.Input(SHAPES[name])
     x = keras.layers.Rescaling(1 / 127.5, -1)(x)
-    for channels, strides in ((16, 2), (32, 2), (64, 1)):
+    for channels, strides in ((8, 2), (16, 2), (32, 1)):
         x = keras.layers.Conv2D(channels, 3, strides, padding="same", use_bias=False)(x)
         x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, x, name=f"{name}_cnn")
 
 
 def specs(names=("audio", "image"), backbone=small_backbone):
     """Returns specs with a new backbone each."""
     make = backbone if callable(backbone) else lambda name: backbone
-    return {name: mm.Image(SHAPES[name], backbone=make(name)) for name in names}
+    return {
+        name: mm.Image(SHAPES[name], backbone=make(name), normalization="layer", activation=None)
+        for name in names
+    }
 
 
 def energy_weighted():
     """QMF without its rank loss: heads of each modality, joined by their energies."""
     heads = mm.build_mcnn(specs(), mm.Classification(10, logits=True), auxiliary_heads=True)
     logits = {name: heads.output[f"{name}_label"] for name in SHAPES}
-    fused = mm.layers.EnergyWeighting(name="label")(logits)
-    outputs = {f"{name}_label": x for name, x in logits.items()}
-    return keras.Model(
-        heads.input, {**outputs, "label": fused["logits"], "gates": fused["weights"]}
-    )
+    fused = mm.layers.EnergyWeighting(name="energies")(logits)
+    predictions = {
+        name: keras.layers.Softmax(name=f"{name}_softmax")(x)
+        for name, x in {**logits, "label": fused["logits"]}.items()
+    }
+    outputs = {**predictions, "gates": fused["weights"]}
+    return keras.Model(heads.input, outputs, name="energy_weighting")
 
 
 def train(model, split, epochs):
     inputs, labels, *_ = split
-    losses = {
-        name: mm.losses.classification(from_logits="image_label" in model.output)
-        for name in model.output
-        if name != "gates"
-    }
-    model.compile(keras.optimizers.Adam(2e-3), losses, jit_compile=jit_compile())
+    losses = {name: mm.losses.classification() for name in model.output if name != "gates"}
+    model.compile(keras.optimizers.Adam(3e-3), losses, jit_compile=jit_compile())
     parts = {name: inputs[name] for name in model.input}
     targets = dict.fromkeys(losses, labels)
-    model.fit(parts, targets, batch_size=64, epochs=epochs, verbose=0)
+    model.fit(parts, targets, batch_size=128, epochs=epochs, verbose=0)
 
 
 def row(splits_of, build, epochs):
@@ -195,8 +200,8 @@ def routed_rows(splits_of):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--trial", action="store_true", help="one seed, nothing written")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--trial", action="store_true", help="seed 0, nothing written")
     options = parser.parse_args()
     folder = os.environ.get("MM_KERAS_DATA")
     if not folder:
@@ -210,9 +215,8 @@ def main():
         return made[seed]
 
     builds = {
-        "image only": lambda: mm.build_mcnn(specs(["image"]), 10),
-        "audio only": lambda: mm.build_mcnn(specs(["audio"]), 10),
-        "concat (build_mcnn)": lambda: mm.build_mcnn(specs(), 10),
+        "concat": lambda: mm.build_mcnn(specs(), 10),
+        "concat, auxiliary heads": lambda: mm.build_mcnn(specs(), 10, auxiliary_heads=True),
         "soft gates": lambda: mm.build_dfn(specs(), 10),
         "soft gates, auxiliary heads": lambda: mm.build_dfn(specs(), 10, auxiliary_heads=True),
         "hard gates on inputs": lambda: mm.build_dfn(
@@ -228,7 +232,7 @@ def main():
     runs = {name: row(splits_of, build, options.epochs) for name, build in builds.items()}
     report(
         "dfn",
-        repeat(runs, range(options.seeds)),
+        repeat(runs, range(1, options.seeds + 1)),
         "AV-MNIST, noise of picture and sound drawn for each sample, 2,000 test pairs",
         seeds=options.seeds,
         lines=[
@@ -237,7 +241,7 @@ def main():
                 "data": "AV-MNIST, noise varies by sample",
                 "figure": "accuracy %",
                 "row": "soft gates",
-                "baseline": "concat (build_mcnn)",
+                "baseline": "concat",
                 "published": "–",
             }
         ],
@@ -248,7 +252,7 @@ def main():
     )
     report(
         "dfn_routing",
-        repeat(routed_rows(splits_of), range(min(options.seeds, 3))),
+        repeat(routed_rows(splits_of), range(1, min(options.seeds, 3) + 1)),
         "Predictions for 2,000 test pairs by the whole graph and by RoutedPredictor",
         seeds=min(options.seeds, 3),
         cpu_threads=os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),

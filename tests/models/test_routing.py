@@ -8,8 +8,10 @@ import mm_keras as mm
 from mm_keras import layers
 from tests.conformance.cases import floats
 
+PIXELS = keras.Input((8, 8, 1))
+CNN = keras.Model(PIXELS, keras.layers.Conv2D(4, 4, 4, activation="tanh")(PIXELS / 255))
 MODALITIES = {
-    "image": mm.Image((8, 8, 1), backbone="SmallCNN"),
+    "image": mm.Image((8, 8, 1), backbone=CNN),
     "extra": mm.Features(6, optional=True),
     "text": mm.Text(max_tokens=4, vocabulary_size=9, backbone="Conv1D"),
 }
@@ -48,12 +50,10 @@ def assert_same(one, other):
 @pytest.mark.parametrize(
     "options",
     [
-        {"selection": "hard"},
         {"selection": "hard", "fusion": "mean", "modality_dropout": 0.3, "auxiliary_heads": True},
         {"selection": "top_k", "fusion": "concat", "balance": 0.1},
         {"selection": "top_k", "fusion": "cross_attention", "hidden": (4,), "dropout": 0.2},
-        {"selection": "hard", "gates": False, "fusion": "gated"},
-        {"selection": "soft"},
+        {"selection": "soft", "gates": False},
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )
@@ -62,8 +62,7 @@ def test_predictions_are_those_of_the_model(options):
     expected = mm.inference_model(model).predict(inputs, verbose=0)
     assert np.ptp(expected["label"], axis=0).max() > 0.1
     routed = mm.RoutedPredictor(model)
-    for batch_size in (7, 100):
-        assert_same(routed.predict(inputs, batch_size=batch_size), expected)
+    assert_same(routed.predict(inputs, batch_size=15), expected)
 
 
 def test_branches_that_are_not_chosen_are_not_there():
@@ -127,7 +126,7 @@ def test_models_that_can_leave_nothing_out():
         mm.RoutedPredictor(mm.build_dfn(pair, 3, gate_on="inputs", exchange="mmtm"))
     with pytest.raises(TypeError, match=r"`model` must be a functional keras\.Model"):
         mm.RoutedPredictor(keras.layers.Dense(1))
-    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    plain = keras.Model(PIXELS, keras.layers.Dense(1)(PIXELS))
     with pytest.raises(TypeError, match="`model` must have dicts for inputs and outputs"):
         mm.RoutedPredictor(plain)
 
