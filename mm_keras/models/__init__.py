@@ -7,6 +7,7 @@ from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
 from mm_keras.models.routing import RoutedPredictor
+from mm_keras.models.transfer import Transfer, transfer_weights
 
 BUILDERS = {
     "build_dml": build_dml,
@@ -22,10 +23,12 @@ __all__ = [
     "MultiLabel",
     "Regression",
     "RoutedPredictor",
+    "Transfer",
     "build_dfn",
     "build_dml",
     "build_mcnn",
     "build_mvcnn",
     "inference_model",
     "modalities_of",
+    "transfer_weights",
 ]
