@@ -26,6 +26,7 @@ _HOMES = {
         "MultiLabel",
         "Regression",
         "build_cmn",
+        "RoutedPredictor",
         "build_dfn",
         "build_dml",
         "build_mcnn",

@@ -8,6 +8,7 @@ from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
 from mm_keras.models.nasn import build_nasn
+from mm_keras.models.routing import RoutedPredictor
 from mm_keras.models.transfer import Transfer, transfer_weights
 from mm_keras.models.with_views import with_views
 
@@ -26,6 +27,7 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "RoutedPredictor",
     "Transfer",
     "build_cmn",
     "build_dfn",
