@@ -25,6 +25,8 @@ _HOMES = {
         "Head",
         "MultiLabel",
         "Regression",
+        "build_adda",
+        "build_afe",
         "build_dfn",
         "build_dml",
         "build_mcnn",

@@ -1,6 +1,7 @@
-"""Data pipelines: the check that a dataset fits a model, and labels for all its outputs."""
+"""Data pipelines: checks, labels for all outputs, batches of several domains."""
 
 from mm_keras.data.check import check_dataset
+from mm_keras.data.domains import domain_batches, domain_pairs
 from mm_keras.data.labels import labels_for_outputs
 
-__all__ = ["check_dataset", "labels_for_outputs"]
+__all__ = ["check_dataset", "domain_batches", "domain_pairs", "labels_for_outputs"]

@@ -1,7 +1,10 @@
 """Layers: what enters, masks, pooling, attention, fusion. All are registered with Keras."""
 
+from mm_keras.layers.adversarial_alignment import AdversarialAlignment
 from mm_keras.layers.column_embedding import ColumnEmbedding
+from mm_keras.layers.conditional_features import ConditionalFeatures
 from mm_keras.layers.cross_attention import CrossAttention
+from mm_keras.layers.domain_weighting import DomainWeighting
 from mm_keras.layers.ensemble import Ensemble
 from mm_keras.layers.fold import FoldBatch, UnfoldBatch
 from mm_keras.layers.fusion import (
@@ -15,6 +18,7 @@ from mm_keras.layers.fusion import (
     TensorFusion,
     get_fusion,
 )
+from mm_keras.layers.gradient_reversal import GradientReversal
 from mm_keras.layers.hashed_wide import HashedWide
 from mm_keras.layers.load_balance import LoadBalance
 from mm_keras.layers.log_mel_spectrogram import LogMelSpectrogram
@@ -41,17 +45,21 @@ from mm_keras.layers.view_pooling import ViewPooling
 __all__ = [
     "FUSIONS",
     "MMTM",
+    "AdversarialAlignment",
     "AlwaysPresent",
     "AnyPresent",
     "ColumnEmbedding",
     "ConcatFusion",
+    "ConditionalFeatures",
     "CrossAttention",
     "CrossAttentionFusion",
     "ElementwiseFusion",
+    "DomainWeighting",
     "Ensemble",
     "FoldBatch",
     "Fusion",
     "GatedFusion",
+    "GradientReversal",
     "HashedWide",
     "LoadBalance",
     "LogMelSpectrogram",

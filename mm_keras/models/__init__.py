@@ -1,5 +1,7 @@
 """Builders: functions that return functional Keras models."""
 
+from mm_keras.models.adda import build_adda
+from mm_keras.models.afe import build_afe
 from mm_keras.models.dfn import build_dfn
 from mm_keras.models.dml import build_dml
 from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
@@ -8,6 +10,7 @@ from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
 
 BUILDERS = {
+    "build_afe": build_afe,
     "build_dml": build_dml,
     "build_dfn": build_dfn,
     "build_mcnn": build_mcnn,
@@ -20,6 +23,8 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "build_adda",
+    "build_afe",
     "build_dfn",
     "build_dml",
     "build_mcnn",

@@ -12,8 +12,8 @@ from mm_keras.modalities import Modality
 def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) -> keras.Model:
     """Returns the graph that ships: the same layers and weights without what only training needs.
 
-    Auxiliary outputs are dropped with their branches, and layers such as `ModalityDropout` are
-    bypassed. Predictions don't change.
+    Auxiliary outputs are dropped with their branches, and so are inputs that only these depend on;
+    layers such as `ModalityDropout` are bypassed. Predictions don't change.
 
     Args:
         model: A functional model, from a builder of this package or made by hand.
@@ -56,6 +56,7 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
     elif isinstance(kept, dict):
         dropped = {layer.name for layer in model.layers if isinstance(layer, TrainingOutput)}
         kept = {name: output for name, output in kept.items() if name not in dropped}
+        inputs = _needed(inputs, kept)
     return keras.Model(inputs, kept, name=model.name)
 
 
