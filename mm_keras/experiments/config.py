@@ -6,14 +6,27 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import keras
 import yaml
 
 from mm_keras import modalities as specs
+from mm_keras import training
 from mm_keras._checks import check_choice, check_int, nearest
 from mm_keras.datasets.source import Source
 from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression
 
+# What `fit.callbacks` may name: those of Keras that need no objects, and all of this package's.
+CALLBACKS = {
+    cls.__name__: cls
+    for cls in (
+        keras.callbacks.EarlyStopping,
+        keras.callbacks.ReduceLROnPlateau,
+        keras.callbacks.TerminateOnNaN,
+        *(getattr(training, name) for name in training.__all__ if name != "ProgressBar"),
+    )
+    if isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)
+}
 HEADS = {cls.__name__: cls for cls in (Classification, MultiLabel, Regression)}
 MODALITIES = {name: getattr(specs, name) for name in specs.__all__ if name != "Modality"}
 
@@ -54,6 +67,7 @@ class Experiment:
         loss: Name of a Keras loss, or `{head: name}`; `None`: that of each head.
         metrics: Names of Keras metrics, or `{head: names}`.
         epochs: Passes over the training split.
+        callbacks: `{name: arguments}` of callbacks for training.
         seed: Of weights, shuffling and dropout.
         output: Folder that is written.
     """
@@ -69,6 +83,7 @@ class Experiment:
     loss: Any = None
     metrics: Any = ("accuracy",)
     epochs: int = 10
+    callbacks: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     seed: int = 0
     output: str = "runs/train"
 
@@ -126,10 +141,11 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         **_builder(config["builder"]),
         **_dataset(config["dataset"]),
         **_part("compile", config, ["optimizer", "learning_rate", "loss", "metrics"]),
-        **_part("fit", config, ["epochs"]),
+        **_part("fit", config, ["epochs", "callbacks"]),
         **{key: config[key] for key in ("seed", "output") if key in config},
     }
     check_int("fit.epochs", parts.get("epochs", 1))
+    parts["callbacks"] = _callbacks(parts.get("callbacks", {}))
     check_int("seed", parts.get("seed", 0), minimum=0)
     return Experiment(modalities=modalities, **parts)
 
@@ -203,6 +219,19 @@ def _head(name: str, options: Any) -> int | Head:
     kind = options.pop("type", "Classification")
     check_choice(f"builder.num_classes.{name}.type", kind, HEADS)
     return _made(f"builder.num_classes.{name}", HEADS[kind], options)
+
+
+def _callbacks(config: Any) -> dict[str, dict[str, Any]]:
+    """Returns `{name: arguments}`, each of which makes a callback: a trial of it says so now."""
+    made = {}
+    for name, arguments in _mapping("fit.callbacks", config).items():
+        check_choice("fit.callbacks", name, CALLBACKS)
+        arguments = dict(_mapping(f"fit.callbacks.{name}", arguments or {}))
+        valid = inspect.signature(CALLBACKS[name].__init__).parameters
+        _check_keys(f"fit.callbacks.{name}", arguments, [key for key in valid if key != "self"])
+        CALLBACKS[name](**arguments)
+        made[name] = arguments
+    return made
 
 
 def _dataset(options: Any) -> dict[str, Any]:
