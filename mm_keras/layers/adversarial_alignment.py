@@ -1,5 +1,6 @@
 """A discriminator of two encoders, and the loss by which one imitates the other."""
 
+import itertools
 from collections.abc import Sequence
 
 import keras
@@ -63,7 +64,7 @@ class AdversarialAlignment(TrainingOnly, keras.layers.Layer):
             )
         sizes = [inputs_shape[-1], *self.hidden, 1]
         self.kernels, self.biases = [], []
-        for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(itertools.pairwise(sizes), start=1):
             self.kernels.append(
                 self.add_weight(
                     shape=(before, after),

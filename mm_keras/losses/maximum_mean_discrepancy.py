@@ -12,7 +12,7 @@ SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 def maximum_mean_discrepancy(y_true, y_pred, target=1):
     """The squared discrepancy of each source and the target, averaged over the sources.
 
-    `MMD² = mean k(s, s′) + mean k(t, t′) − 2 mean k(s, t)`, k being the mean of five Gaussians
+    `MMD² = mean k(s, s) + mean k(t, t) − 2 mean k(s, t)`, k being the mean of five Gaussians
     `e^{−‖x−y‖² / (c · d)}`, with d the mean squared distance within the batch (no gradient passes
     it) and c = ¼, ½, 1, 2, 4.
 

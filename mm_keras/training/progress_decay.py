@@ -8,15 +8,15 @@ from mm_keras._checks import check_int, check_number
 
 @keras.saving.register_keras_serializable("mm_keras")
 class ProgressDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Lets the learning rate fall as `initial / (1 + α p)^β`, p from 0 to 1 over all steps.
+    """Lets the learning rate fall as `initial / (1 + alpha·p)^beta`, p from 0 to 1 over all steps.
 
     The paper's schedule, which goes with SGD of momentum 0.9 and with `ReversalSchedule`.
 
     Args:
         total_steps: Steps of the whole training: steps in an epoch times epochs.
         initial_learning_rate: At p = 0.
-        alpha: α, at least 0.
-        beta: β, at least 0.
+        alpha: At least 0.
+        beta: At least 0.
 
     Raises:
         ValueError: If a number is too small.

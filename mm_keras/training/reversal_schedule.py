@@ -11,13 +11,13 @@ from mm_keras.layers import GradientReversal
 class ReversalSchedule(keras.callbacks.Callback):
     """Raises λ of every `GradientReversal` layer from 0 to the factor it was made with.
 
-    `λ = factor · (2 / (1 + e^{−γ p}) − 1)`, p from 0 to 1 being the share of all steps done: a
+    `λ = factor · (2 / (1 + e^{−gamma·p}) − 1)`, p from 0 to 1 being the share of all steps done: a
     discriminator that knows nothing yet should not disturb the features. Where the number of steps
     in an epoch is not known, in the first epoch on a dataset without a cardinality, p follows the
     epochs alone.
 
     Args:
-        gamma: γ, at least 0: how early λ rises.
+        gamma: At least 0: how early λ rises.
 
     Raises:
         ValueError: If `gamma` is negative, or the model has no `GradientReversal` layer.
@@ -39,7 +39,7 @@ class ReversalSchedule(keras.callbacks.Callback):
 
     def share(self, progress: float) -> float:
         """Returns λ over its final factor, for a progress p from 0 to 1."""
-        return math.tanh(self.gamma * progress / 2)  # = 2 / (1 + e^{−γ p}) − 1
+        return math.tanh(self.gamma * progress / 2)  # = 2 / (1 + e^{−gamma·p}) − 1
 
     def on_train_begin(self, logs=None):
         self._layers = [x for x in self.model.layers if isinstance(x, GradientReversal)]
