@@ -80,9 +80,7 @@ def test_batches_of_one_domain_each():
 
 
 def test_shuffled_datasets_are_drawn_anew_in_each_pass():
-    batches = mm.data.domain_batches(
-        dataset(8).shuffle(8, seed=1), dataset(2, 100), batch_size=16
-    )
+    batches = mm.data.domain_batches(dataset(8).shuffle(8, seed=1), dataset(2, 100), batch_size=16)
     passes = [next(iter(batches))[0]["a"][:8].numpy().ravel() for _ in range(2)]
     assert not np.array_equal(*passes)
     assert set(passes[0]) == set(passes[1]) == set(range(8))
@@ -97,7 +95,7 @@ def test_endless_datasets_need_steps():
 
 def test_domain_pairs():
     pairs = mm.data.domain_pairs(dataset(3), dataset(4, 100, labels=False), batch_size=2)
-    found = [b for b in pairs.as_numpy_iterator()]
+    found = list(pairs.as_numpy_iterator())
     assert [b["a"].ravel().tolist() for b in found] == [[100, 101], [102, 103]]
     assert [b["a_source"].ravel().tolist() for b in found] == [[0, 1], [2, 0]]
 
