@@ -2,13 +2,12 @@
 
 import math
 
-import keras
-
 from mm_keras._checks import check_number
 from mm_keras.layers import GradientReversal
+from mm_keras.training.by_progress import ByProgress
 
 
-class ReversalSchedule(keras.callbacks.Callback):
+class ReversalSchedule(ByProgress):
     """Raises λ of every `GradientReversal` layer from 0 to the factor it was made with.
 
     `λ = factor · (2 / (1 + e^{−gamma·p}) − 1)`, p from 0 to 1 being the share of all steps done: a
@@ -49,17 +48,6 @@ class ReversalSchedule(keras.callbacks.Callback):
                 f"Received: {self.model.name!r} without one."
             )
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-        self._set(epoch / self.params["epochs"])
-
-    def on_train_batch_begin(self, batch, logs=None):
-        steps = self.params["steps"]
-        if batch and steps:
-            self._set((self._epoch + batch / steps) / self.params["epochs"])
-
-    def _set(self, progress: float) -> None:
-        # Under JAX, fit keeps the variables' values elsewhere during an epoch.
-        getattr(self.model, "jax_state_sync", lambda: None)()
+    def on_progress(self, progress):
         for layer in self._layers:
             layer.current_factor.assign(layer.factor * self.share(progress))

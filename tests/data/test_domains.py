@@ -93,6 +93,12 @@ def test_endless_datasets_need_steps():
         mm.data.domain_batches(dataset(6).repeat(), dataset(4), batch_size=4)
 
 
+def test_batches_fit_the_model():
+    model = mm.build_afe({"a": mm.Features(1)}, 4, width=4)
+    batches = mm.data.domain_batches(dataset(6), dataset(4, 100), batch_size=4)
+    assert mm.data.check_dataset(batches, model) == 12
+
+
 def test_domain_pairs():
     pairs = mm.data.domain_pairs(dataset(3), dataset(4, 100, labels=False), batch_size=2)
     found = list(pairs.as_numpy_iterator())
@@ -137,5 +143,5 @@ def test_errors_of_options():
         mm.data.domain_batches(dataset(4), dataset(4), steps=0)
     with pytest.raises(ValueError, match="`target` must give inputs of the same"):
         mm.data.domain_pairs(dataset(4), OTHER)
-    with pytest.raises(TypeError, match="`source` must be a tf.data.Dataset"):
+    with pytest.raises(TypeError, match=r"`source` must be a tf\.data\.Dataset"):
         mm.data.domain_pairs(1, OTHER)
