@@ -33,6 +33,7 @@ _HOMES = {
         "build_mvcnn",
         "inference_model",
         "modalities_of",
+        "transfer_weights",
     ],
     "mm_keras.exporting": ["export"],
 }

@@ -8,6 +8,7 @@ from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
 from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
+from mm_keras.models.transfer import Transfer, transfer_weights
 
 BUILDERS = {
     "build_afe": build_afe,
@@ -23,6 +24,7 @@ __all__ = [
     "Head",
     "MultiLabel",
     "Regression",
+    "Transfer",
     "build_adda",
     "build_afe",
     "build_dfn",
@@ -31,4 +33,5 @@ __all__ = [
     "build_mvcnn",
     "inference_model",
     "modalities_of",
+    "transfer_weights",
 ]

@@ -6,6 +6,7 @@ from mm_keras.training.progress import ProgressBar
 from mm_keras.training.progress_decay import ProgressDecay
 from mm_keras.training.reversal_schedule import ReversalSchedule
 from mm_keras.training.select_epoch import SelectEpoch, target_score
+from mm_keras.training.student_losses import student_losses
 from mm_keras.training.temperature import TemperatureSchedule
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "SelectEpoch",
     "TemperatureSchedule",
     "jit_compile",
+    "student_losses",
     "target_score",
 ]
