@@ -27,6 +27,8 @@ _HOMES = {
         "Regression",
         "build_cmn",
         "RoutedPredictor",
+        "build_adda",
+        "build_afe",
         "build_dfn",
         "build_dml",
         "build_mcnn",

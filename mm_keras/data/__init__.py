@@ -37,6 +37,10 @@ from mm_keras.data.class_weights import (
     add_class_weights,
     class_weights,
 )
+from mm_keras.data.domains import (
+    domain_batches,
+    domain_pairs,
+)
 from mm_keras.data.drop import drop_modalities
 from mm_keras.data.feature_cache import (
     CachedFeatures,
@@ -113,6 +117,8 @@ __all__ = [
     "class_counts",
     "class_names",
     "class_weights",
+    "domain_batches",
+    "domain_pairs",
     "drop_modalities",
     "from_arrays",
     "from_folder",
