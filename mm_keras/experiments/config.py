@@ -25,7 +25,11 @@ CALLBACKS = {
         keras.callbacks.EarlyStopping,
         keras.callbacks.ReduceLROnPlateau,
         keras.callbacks.TerminateOnNaN,
-        *(getattr(training, name) for name in training.__all__ if name != "ProgressBar"),
+        *(
+            getattr(training, name)
+            for name in training.__all__
+            if name not in ("ProgressBar", "SelectEpoch")  # the command's own; takes a dataset
+        ),
     )
     if isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)
 }
@@ -71,6 +75,7 @@ class Experiment:
         options: Further arguments of the builder.
         source: The dataset: a `Source` of TFDS, or one of `mm.data`.
         splits: Its parts.
+        target: For `build_afe`: the dataset of the domain whose labels are not used in training.
         optimizer: Name of a Keras optimizer, or its serialised form.
         learning_rate: Of the optimizer; `None`: its default.
         loss: Name of a Keras loss, or `{head: name}`; `None`: that of each head.
@@ -87,6 +92,7 @@ class Experiment:
     builder: str = "build_mcnn"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     splits: Splits = dataclasses.field(default_factory=Splits)
+    target: Source | Described | None = None
     optimizer: Any = "adam"
     learning_rate: float | None = None
     loss: Any = None
@@ -157,6 +163,12 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
     check_int("fit.epochs", parts.get("epochs", 1))
     parts["callbacks"] = _callbacks(parts.get("callbacks", {}))
     check_int("seed", parts.get("seed", 0), minimum=0)
+    if ("target" in parts) != (parts["builder"] == "build_afe"):
+        raise ValueError(
+            "`dataset.target` must be given with build_afe, which adapts to another domain, and "
+            f"with no other builder. Received: builder {parts['builder']!r}, "
+            f"{'a' if 'target' in parts else 'no'} target."
+        )
     return Experiment(modalities=modalities, **parts)
 
 
@@ -246,18 +258,31 @@ def _callbacks(config: Any) -> dict[str, dict[str, Any]]:
 
 def _dataset(options: Any, modalities: Mapping[str, Modality], num_classes: Any) -> dict[str, Any]:
     options = dict(_mapping("dataset", options))
-    kind = options.pop("type", "tfds")
-    check_choice("dataset.type", kind, SOURCES)
-    cls = SOURCES[kind]
+    target = options.pop("target", None)
     split_keys = [field.name for field in dataclasses.fields(Splits)]
-    source_keys = {field.name for field in dataclasses.fields(cls)} - {"modalities"}
-    _check_keys("dataset", options, [*sorted(source_keys), *split_keys])
     splits = {key: options.pop(key) for key in split_keys if key in options}
+    made = {
+        "source": _source("dataset", options, split_keys, modalities, num_classes),
+        "splits": Splits(**splits),
+    }
+    if target is not None:  # like the source, but for what is said
+        target = {**options, **_mapping("dataset.target", target)}
+        made["target"] = _source("dataset.target", target, (), modalities, num_classes)
+    return made
+
+
+def _source(where: str, options, further: Iterable[str], modalities, num_classes) -> Any:
+    options = dict(options)
+    kind = options.pop("type", "tfds")
+    check_choice(f"{where}.type", kind, SOURCES)
+    cls = SOURCES[kind]
+    source_keys = {field.name for field in dataclasses.fields(cls)} - {"modalities"}
+    _check_keys(where, options, [*sorted(source_keys), *further, *(["target"] if further else [])])
     if kind == "folder":
         options["modalities"] = modalities
     if "classes" in source_keys:
         options["classes"] = _classes(options.get("labels"), options.get("classes"), num_classes)
-    return {"source": _made("dataset", cls, options), "splits": Splits(**splits)}
+    return _made(where, cls, options)
 
 
 def _classes(labels: Any, given: Any, num_classes: Any) -> Any:

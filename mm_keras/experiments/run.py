@@ -17,10 +17,11 @@ from rich.table import Table
 
 import mm_keras
 from mm_keras import plots
-from mm_keras.data import check_dataset
-from mm_keras.experiments.config import Experiment
+from mm_keras.data import check_dataset, domain_batches, labels_for_outputs
+from mm_keras.experiments.config import CALLBACKS, Experiment
+from mm_keras.experiments.losses import losses_of
 from mm_keras.exporting import export
-from mm_keras.models import BUILDERS, Classification, inference_model
+from mm_keras.models import BUILDERS, Classification, Head, Regression, inference_model
 from mm_keras.models.heads import check_heads
 from mm_keras.training import ProgressBar, jit_compile
 
@@ -98,30 +99,57 @@ def run_experiment(
         console: Where the progress bar goes; `None`: standard output.
     """
     keras.utils.set_random_seed(experiment.seed)
-    source, splits = experiment.source, experiment.splits
-    modalities = source.adapt(experiment.modalities, splits.train)
-
-    def batches(split: str, shuffle: bool = False) -> Batches:
-        return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
-
+    splits = experiment.splits
+    modalities = experiment.source.adapt(experiment.modalities, splits.train)
     model = BUILDERS[experiment.builder](modalities, experiment.num_classes, **experiment.options)
     heads = check_heads(experiment.num_classes)
-    model.compile(
-        _optimizer(experiment),
-        loss=experiment.loss or {head: spec.loss for head, spec in heads.items()},
-        metrics=experiment.metrics,
-        jit_compile=jit_compile(),
-    )
+    shipped = inference_model(model)
+    for graph in (model, shipped):
+        graph.compile(
+            _optimizer(experiment),
+            losses_of(graph, experiment, heads),
+            metrics=_metrics(experiment, heads),
+            jit_compile=jit_compile(),
+        )
+
+    def batches(source, split: str, shuffle: bool = False) -> Batches:
+        return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
+
+    def learnt_from(split: str, shuffle: bool = False) -> Batches:
+        found = batches(experiment.source, split, shuffle)
+        if experiment.target:
+            pair = (found, batches(experiment.target, split, shuffle))
+            known = [int(one.cardinality()) for one in pair]  # in batches, of which each gets half
+            found = domain_batches(
+                *(one.unbatch() for one in pair),
+                splits.batch_size,
+                steps=2 * max(known) if min(known) > 0 else None,
+            )
+        return labels_for_outputs(found, model)
+
+    test = batches(experiment.target or experiment.source, splits.test)
     return train_and_measure(
         model,
-        batches(splits.train, shuffle=True),
-        batches(splits.validation) if splits.validation else None,
-        batches(splits.test),
+        learnt_from(splits.train, shuffle=True),
+        learnt_from(splits.validation) if splits.validation else None,
+        labels_for_outputs(test, shipped),
         epochs=experiment.epochs,
         classes=[head for head, spec in heads.items() if isinstance(spec, Classification)],
+        shipped=shipped,
+        callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
         name=name,
         console=console,
     )
+
+
+def _metrics(experiment: Experiment, heads: Mapping[str, Head]) -> Mapping[str, Any]:
+    """Returns `{head: metrics}`; heads of numbers have no accuracy."""
+    if isinstance(experiment.metrics, Mapping):
+        return experiment.metrics
+    return {
+        name: [m for m in experiment.metrics if m != "accuracy" or not isinstance(head, Regression)]
+        for name, head in heads.items()
+    }
 
 
 def train_and_measure(
@@ -132,6 +160,8 @@ def train_and_measure(
     *,
     epochs: int,
     classes: Sequence[str] = ("label",),
+    shipped: keras.Model | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     name: str = "model",
     console: Console | None = None,
 ) -> Outcome:
@@ -144,6 +174,8 @@ def train_and_measure(
         test: Batches for the figures at the end.
         epochs: Passes over `train`.
         classes: Outputs that are classes, for confusion matrices.
+        shipped: `inference_model(model)`, compiled, for the figures at the end; `None`: the model.
+        callbacks: Of the training.
         name: Of the model in tables and progress bars.
         console: Where the progress bar goes; `None`: standard output.
     """
@@ -155,10 +187,11 @@ def train_and_measure(
         epochs=epochs,
         shuffle=False,  # the dataset shuffles itself
         verbose=0,
-        callbacks=[ProgressBar(name, console)],
+        callbacks=[ProgressBar(name, console), *callbacks],
     )
     seconds = time.perf_counter() - start
-    measured = model.evaluate(test, verbose=0, return_dict=True)
+    tested = shipped or model
+    measured = tested.evaluate(test, verbose=0, return_dict=True)
     return Outcome(
         name=name,
         model=model,
@@ -167,8 +200,8 @@ def train_and_measure(
         },
         test={key: float(value) for key, value in measured.items()},
         seconds=seconds,
-        latency_ms=measure_latency(inference_model(model), test),
-        predictions=_predictions(model, test, classes),
+        latency_ms=measure_latency(shipped or inference_model(model), test),
+        predictions=_predictions(tested, test, classes),
     )
 
 
@@ -203,7 +236,7 @@ def _predictions(model, test, classes) -> dict[str, tuple[np.ndarray, np.ndarray
 
 def outcome_table(outcomes: Sequence[Outcome], title: str) -> Table:
     """Returns a table of accuracy (or the first metric), size, time and latency."""
-    metric = next((key for key in outcomes[0].test if key != "loss"), "loss")
+    metric = next((key for key in outcomes[0].test if "loss" not in key), "loss")
     table = Table(title=title)
     table.add_column("model")
     for column in (f"test {metric}", "parameters", "training s", "latency ms/sample"):

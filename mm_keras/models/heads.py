@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 
 from mm_keras._checks import check_int, check_names
+from mm_keras.losses import classification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,13 @@ class Head:
     logits: bool = False
 
     activation: ClassVar[str | None] = None
-    loss: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         check_int("units", self.units)
+
+    def make_loss(self) -> keras.losses.Loss:
+        """Returns the usual loss of such a head."""
+        raise NotImplementedError
 
     def __call__(self, features, name: str):
         """Returns the output `(B, units)` named `name`."""
@@ -48,7 +52,9 @@ class Classification(Head):
     """One of several classes: softmax."""
 
     activation: ClassVar[str | None] = "softmax"
-    loss: ClassVar[str] = "sparse_categorical_crossentropy"
+
+    def make_loss(self) -> keras.losses.Loss:
+        return classification(from_logits=self.logits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +62,17 @@ class MultiLabel(Head):
     """Any number of labels at once: a sigmoid for each."""
 
     activation: ClassVar[str | None] = "sigmoid"
-    loss: ClassVar[str] = "binary_crossentropy"
+
+    def make_loss(self) -> keras.losses.Loss:
+        return keras.losses.BinaryCrossentropy(from_logits=self.logits)
 
 
 @dataclasses.dataclass(frozen=True)
 class Regression(Head):
     """Numbers: no activation."""
 
-    loss: ClassVar[str] = "mean_squared_error"
+    def make_loss(self) -> keras.losses.Loss:
+        return keras.losses.MeanSquaredError()
 
 
 def check_heads(
