@@ -29,6 +29,7 @@ _HOMES = {
         "build_dml",
         "build_mcnn",
         "build_mvcnn",
+        "build_nasn",
         "inference_model",
         "modalities_of",
         "transfer_weights",

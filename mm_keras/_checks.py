@@ -26,6 +26,12 @@ def check_choice(argument: str, value: object, choices: Iterable[str | None]) ->
         )
 
 
+def check_bool(argument: str, value: object) -> None:
+    """Raises unless `value` is `True` or `False`."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{argument}` must be a bool. Received: {argument}={value!r}.")
+
+
 def check_int(argument: str, value: object, minimum: int = 1) -> None:
     """Raises unless `value` is an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
