@@ -10,7 +10,7 @@ sample weight 0: students learn nothing from them alone, and each other's predic
 
 `dml`: three peers on MNIST digits, each an MLP of 128 and 128. 2,000 digits of the first 50,000 of
 MNIST's training part train, all of them or 500 with a label; its last 10,000 test. Pixels are
-averaged to 14×14.
+averaged to 14×14. The "best student" is the best on the test: what choosing could give at most.
 
 `dml_modalities`: a student that sees the picture of a fashion product (an MLP on 16×16 pixels),
 another that reads its title (8 words), which is the stronger one: titles tell the class, often in

@@ -45,7 +45,7 @@ def build_dml(
     the labels of its head. Train with the callback `mm.training.MutualRampUp`: at full weight from
     the first step on, small networks collapse to the uniform prediction. Losses of `evaluate` are
     without the mutual term, which is added in training only. It needs no labels: samples of sample
-    weight 0 let students learn from each other alone, which is where it helps most.
+    weight 0 let students learn from each other alone, which pays where labels are few.
 
     Args:
         modalities: `{name: spec}`. Inputs bear these names.

@@ -66,6 +66,7 @@ def test_every_head_ramps():
 
 
 def test_the_weight_reaches_the_compiled_loss():
+    keras.utils.set_random_seed(1)
     model = mm.build_dml(VECTORS, 2, width=4, mutual_weight=3.0)
     history = fit(model, MutualRampUp(1, 0), epochs=2).history
     students = [sum(history[f"{name}_loss"][epoch] for name in "ab") for epoch in (0, 1)]
