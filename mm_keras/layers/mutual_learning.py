@@ -14,9 +14,11 @@ TARGETS = ("peers", "mean")
 class MutualLearning(TrainingOnly, keras.layers.Layer):
     """Adds, in training, the divergence of each student from its peers to the loss.
 
-    `w Σ_k 1/(K−1) Σ_{l≠k} T² KL(p_l ‖ p_k)`, summed over classes and averaged over the batch, with
-    `p = softmax(z / T)`. Peers are targets: no gradient reaches them, so that each student gets
-    that of its own divergence alone. At T = w = 1 that is `(p_k − mean_{l≠k} p_l) / B`.
+    `w Σ_k 1/(K−1) Σ_{l≠k} T² KL(p_l ‖ p_k)`, averaged over the batch, with `p = softmax(z / T)`.
+    Peers are targets: no gradient reaches them, so that each student gets that of its own
+    divergence alone. At T = w = 1 that is `(p_k − mean_{l≠k} p_l) / B`. A divergence is summed
+    over classes, and averaged over independent labels or numbers, as Keras' cross-entropies and
+    squared error are: w weighs it against them alike, however many there are.
 
     It returns its inputs, so that whatever is made of them comes after it. The weight w is the
     non-trainable variable `current_weight`: without a warm-up small networks collapse to the
@@ -114,6 +116,8 @@ class MutualLearning(TrainingOnly, keras.layers.Layer):
             else:
                 logs = ops.expand_dims(ops.log_softmax(x, axis=-1), 2)
             values = _divergences(logs, shares, self.target) * self.temperature**2
+        if self.activation != "softmax":
+            values = values / x.shape[-1]
         return {name: values[index] for index, name in enumerate(self.names)}
 
     def compute_mask(self, inputs, previous_mask=None):

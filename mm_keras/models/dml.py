@@ -40,11 +40,12 @@ def build_dml(
     modality, or, as one of `peers`, all of them. Any student, or the ensemble, is what ships:
     `mm.inference_model(model, outputs=["label"])`.
 
-    Give each student a loss and the ensemble a metric: a loss on the ensemble too would train the
-    students jointly through their mean. `mm.data.labels_for_outputs` gives every output the labels
-    of its head. Train with the callback `mm.training.MutualRampUp`: at full weight from the first
-    step on, small networks collapse to the uniform prediction. Losses of `evaluate` are without
-    the mutual term, which is added in training only.
+    Each student has a loss, and the ensemble none, which would train the students jointly through
+    their mean: `mm.training.student_losses(model)`. `mm.data.labels_for_outputs` gives every output
+    the labels of its head. Train with the callback `mm.training.MutualRampUp`: at full weight from
+    the first step on, small networks collapse to the uniform prediction. Losses of `evaluate` are
+    without the mutual term, which is added in training only. It needs no labels: samples of sample
+    weight 0 let students learn from each other alone, which is where it helps most.
 
     Args:
         modalities: `{name: spec}`. Inputs bear these names.
@@ -87,14 +88,28 @@ def build_dml(
     >>> model = mm.build_dml({"image": mm.Features(8), "audio": mm.Features(6)}, num_classes=10)
     >>> sorted(model.output)
     ['audio', 'image', 'label']
-    >>> loss = mm.losses.classification()
-    >>> model.compile("adam", {"image": loss, "audio": loss}, metrics={"label": "accuracy"})
+    >>> import numpy as np
+    >>> import tensorflow as tf
+    >>> x = {"image": np.zeros((32, 8)), "audio": np.zeros((32, 6))}
+    >>> train = tf.data.Dataset.from_tensor_slices((x, np.arange(32) % 10)).batch(16)
+    >>> losses = mm.training.student_losses(model)
+    >>> model.compile("adam", losses, metrics={"label": "accuracy"}, jit_compile=False)
+    >>> history = model.fit(
+    ...     mm.data.labels_for_outputs(train, model),
+    ...     epochs=2,
+    ...     verbose=0,
+    ...     callbacks=[mm.training.MutualRampUp(warmup=1, rampup=1)],
+    ... )
+    >>> sorted(history.history)
+    ['audio_loss', 'image_loss', 'label_accuracy', 'loss']
+    >>> student = mm.inference_model(model, outputs=["image"])  # what ships: one of them, or all
 
     Reference: Zhang et al., Deep Mutual Learning, 2018.
     """
     modalities = check_modalities(modalities)
     students = _check_students(modalities, peers, share_peers, fusion, modality_dropout)
     heads = check_heads(num_classes, [*modalities, *students])
+    _check_outputs(students, heads)
     check_number("mutual_weight", mutual_weight)
     check_choice("target", target, TARGETS)
     for head in heads.values():
@@ -171,6 +186,16 @@ def _check_students(modalities, peers, share_peers, fusion, modality_dropout) ->
                 f"Received: {argument}={value!r}, peers=None."
             )
     return list(modalities)
+
+
+def _check_outputs(students: list[str], heads: Mapping[str, Head]) -> None:
+    """Raises where a student's output would be named as a head is."""
+    taken = sorted({f"{student}_{head}" for student in students for head in heads} & set(heads))
+    if taken:
+        raise ValueError(
+            "`num_classes` must not name a head as a student's output is named. "
+            f"Received: {taken}, which is a student's of another head."
+        )
 
 
 def _is_model(backbone) -> bool:

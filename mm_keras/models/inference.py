@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from mm_keras._checks import check_choice
+from mm_keras._graphs import needed_inputs
 from mm_keras.layers import ModalityInput, TrainingOnly, TrainingOutput
 from mm_keras.modalities import Modality
 
@@ -52,7 +53,7 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
     inputs, kept = bypassed.input, bypassed.output
     if outputs is not None:
         kept = {name: kept[name] for name in outputs}
-        inputs = _needed(inputs, kept)
+        inputs = needed_inputs(inputs, kept)
     elif isinstance(kept, dict):
         dropped = {layer.name for layer in model.layers if isinstance(layer, TrainingOutput)}
         kept = {name: output for name, output in kept.items() if name not in dropped}
@@ -71,20 +72,6 @@ def _check_outputs(model: keras.Model, outputs: Sequence[str]) -> None:
         )
     for name in outputs:
         check_choice("outputs", name, sorted(model.output))
-
-
-def _needed(inputs, outputs):
-    """Returns the inputs that some output depends on."""
-    if not isinstance(inputs, dict):
-        return inputs
-    for name in list(inputs):
-        others = {key: tensor for key, tensor in inputs.items() if key != name}
-        try:
-            keras.Model(others, outputs)
-        except ValueError:  # the graph is cut off from an input
-            continue
-        inputs = others
-    return inputs
 
 
 def modalities_of(model: keras.Model) -> dict[str, Modality]:

@@ -3,6 +3,7 @@
 from mm_keras.training.compilation import jit_compile
 from mm_keras.training.mutual_ramp_up import MutualRampUp
 from mm_keras.training.progress import ProgressBar
+from mm_keras.training.student_losses import student_losses
 from mm_keras.training.temperature import TemperatureSchedule
 
-__all__ = ["MutualRampUp", "ProgressBar", "TemperatureSchedule", "jit_compile"]
+__all__ = ["MutualRampUp", "ProgressBar", "TemperatureSchedule", "jit_compile", "student_losses"]

@@ -78,4 +78,13 @@ def builder_cases():
                 }
             },
         ),
+        BuilderCase(
+            "build_dml-shared",
+            lambda: mm.build_dml(
+                VECTORS, 3, peers=2, share_peers=True, temperature=2.0, target="mean", width=8
+            ),
+            VECTORS_BATCH,
+            dict.fromkeys(["peer_1", "peer_2"], LABELS["label"]),
+            {"jit_compile": False},
+        ),
     ]

@@ -1,0 +1,38 @@
+"""The recipes: their code runs, in order, and does what they say."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
+
+
+@pytest.mark.slow
+def test_code_blocks_run_in_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 9
+    found = {"CACHE": tmp_path / "cache"}
+    exec("import keras\nkeras.utils.set_random_seed(0)", found)
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"recipes.md, block {number}", "exec"), found)
+
+    assert found["transfer"].copied == {"image_backbone": "image_backbone"}
+    kernel = found["target"].get_layer("image_backbone").get_layer("stage1_in_conv").kernel.numpy()
+    source = found["source"].get_layer("image_backbone").get_layer("stage1_in_conv").kernel.numpy()
+    assert np.any(kernel != source)  # fine-tuned
+    np.testing.assert_allclose(kernel, source, atol=0.05)
+    test = found["test"].filter(found["high"]).map(found["pictures"])
+    few = test.map(lambda inputs, label: (inputs, label - 5)).batch(100)
+    assert found["target"].evaluate(few, verbose=0, return_dict=True)["accuracy"] > 0.5
+
+    assert found["joint"].evaluate(found["complete"], verbose=0, return_dict=True)["accuracy"] > 0.3
+    assert {"digit", "parity"} == set(found["heads"].output)
+    assert list(found["listener"].input) == ["audio"]
+    validated = found["robust"].evaluate(found["validation"], verbose=0, return_dict=True)
+    assert validated["accuracy"] > 0.3
+    numbers = [int(label) for _, label in found["balanced"]]
+    assert np.bincount(numbers).tolist() == [max(found["counts"])] * 10
+    assert found["window"].found["audio"].all()
