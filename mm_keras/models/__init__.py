@@ -1,5 +1,6 @@
 """Builders: functions that return functional Keras models."""
 
+from mm_keras.models.cmn import build_cmn
 from mm_keras.models.dfn import build_dfn
 from mm_keras.models.dml import build_dml
 from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
@@ -11,6 +12,7 @@ from mm_keras.models.transfer import Transfer, transfer_weights
 from mm_keras.models.with_views import with_views
 
 BUILDERS = {
+    "build_cmn": build_cmn,
     "build_dml": build_dml,
     "build_dfn": build_dfn,
     "build_mcnn": build_mcnn,
@@ -25,6 +27,7 @@ __all__ = [
     "MultiLabel",
     "Regression",
     "Transfer",
+    "build_cmn",
     "build_dfn",
     "build_dml",
     "build_mcnn",

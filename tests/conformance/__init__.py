@@ -4,10 +4,20 @@ A new one joins the table in the module of its system and gets all of `mm_keras.
 `test_conformance.py` fails for one that does not.
 """
 
-from tests.conformance import dfn, dml, fusion, layers, losses, mcnn, mvcnn, nasn
+from tests.conformance import (
+    cmn,
+    dfn,
+    dml,
+    fusion,
+    layers,
+    losses,
+    mcnn,
+    mvcnn,
+    nasn,
+)
 from tests.conformance.cases import BuilderCase, LayerCase, LossCase
 
-MODULES = (layers, losses, fusion, mcnn, dfn, dml, mvcnn, nasn)
+MODULES = (layers, losses, fusion, mcnn, cmn, dfn, dml, mvcnn, nasn)
 
 
 def layer_cases() -> list[LayerCase]:
@@ -36,6 +46,10 @@ EXEMPT = {
     "TrainingOnly": "a mixin without behaviour",
     "classification_crossentropy": "the function of ClassificationCrossentropy",
     "focal_crossentropy": "the function of FocalCrossentropy",
+    "info_nce": "the function of InfoNCE",
+    "siglip": "the function of SigLIP",
+    "triplet": "the function of Triplet",
+    "vse": "the function of VSE",
     "get_fusion": "returns the fusion layers of the table",
     "logit_adjusted_crossentropy": "the function of LogitAdjustedCrossentropy",
 }
