@@ -37,6 +37,10 @@ from mm_keras.data.class_weights import (
     add_class_weights,
     class_weights,
 )
+from mm_keras.data.domains import (
+    domain_batches,
+    domain_pairs,
+)
 from mm_keras.data.drop import drop_modalities
 from mm_keras.data.feature_cache import (
     CachedFeatures,
@@ -49,6 +53,9 @@ from mm_keras.data.folder import (
 from mm_keras.data.join import join_datasets
 from mm_keras.data.label_columns import class_names
 from mm_keras.data.labels import labels_for_outputs
+from mm_keras.data.mix import mix
+from mm_keras.data.one_hot import one_hot_labels
+from mm_keras.data.pairs import pairs
 from mm_keras.data.schema import (
     Schema,
     read_schema,
@@ -60,6 +67,12 @@ from mm_keras.data.sources import (
     TFRecordSource,
 )
 from mm_keras.data.split import split_table
+from mm_keras.data.streams import (
+    Stream,
+    Window,
+    align_streams,
+    stream_dataset,
+)
 from mm_keras.data.table import from_table
 from mm_keras.data.tfds import from_tfds
 from mm_keras.data.tfrecords import (
@@ -104,6 +117,8 @@ __all__ = [
     "class_counts",
     "class_names",
     "class_weights",
+    "domain_batches",
+    "domain_pairs",
     "drop_modalities",
     "from_arrays",
     "from_folder",

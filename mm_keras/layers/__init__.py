@@ -1,9 +1,15 @@
 """Layers: what enters, masks, pooling, attention, fusion. All are registered with Keras."""
 
+from mm_keras.layers.adversarial_alignment import AdversarialAlignment
+from mm_keras.layers.apply_gates import ApplyGates
+from mm_keras.layers.attention_bottleneck import AttentionBottleneck
 from mm_keras.layers.column_embedding import ColumnEmbedding
+from mm_keras.layers.conditional_features import ConditionalFeatures
 from mm_keras.layers.contrastive_learning import ContrastiveLearning
 from mm_keras.layers.cross_attention import CrossAttention
 from mm_keras.layers.cross_modal_non_local import CrossModalNonLocal
+from mm_keras.layers.domain_weighting import DomainWeighting
+from mm_keras.layers.energy_weighting import EnergyWeighting
 from mm_keras.layers.ensemble import Ensemble
 from mm_keras.layers.fold import (
     FoldBatch,
@@ -21,6 +27,8 @@ from mm_keras.layers.fusion import (
     TensorFusion,
     get_fusion,
 )
+from mm_keras.layers.gate_cost import GateCost
+from mm_keras.layers.gradient_reversal import GradientReversal
 from mm_keras.layers.hard_negatives import HardNegatives
 from mm_keras.layers.hashed_wide import HashedWide
 from mm_keras.layers.load_balance import LoadBalance
@@ -60,20 +68,28 @@ from mm_keras.layers.view_pooling import ViewPooling
 __all__ = [
     "FUSIONS",
     "MMTM",
+    "AdversarialAlignment",
     "AllPresent",
     "AlwaysPresent",
     "AnyPresent",
+    "ApplyGates",
+    "AttentionBottleneck",
     "ColumnEmbedding",
     "ConcatFusion",
+    "ConditionalFeatures",
     "ContrastiveLearning",
     "CrossAttention",
     "CrossAttentionFusion",
     "CrossModalNonLocal",
+    "DomainWeighting",
     "ElementwiseFusion",
+    "EnergyWeighting",
     "Ensemble",
     "FoldBatch",
     "Fusion",
+    "GateCost",
     "GatedFusion",
+    "GradientReversal",
     "HardNegatives",
     "HashedWide",
     "JointFusion",
