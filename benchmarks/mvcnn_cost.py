@@ -1,6 +1,6 @@
 """What twelve views cost: a network of views beside twelve calls of the network of one picture.
 
-    python benchmarks/mvcnn_cost.py [--seeds 3] [--repeats 15]
+    python benchmarks/mvcnn_cost.py [--seeds 3] [--repeats 9]
 
 All views of a batch go through the shared backbone in one call. Timed is `predict_on_batch` of
 arrays in memory, after three calls that are not timed: once for B objects with 12 views each, then
@@ -68,7 +68,7 @@ def row(backbone, shape, objects, repeats):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     runs = {name: row(*case, options.repeats) for name, case in CASES.items()}
     report(
