@@ -29,9 +29,11 @@ _HOMES = {
         "build_dml",
         "build_mcnn",
         "build_mvcnn",
+        "build_nasn",
         "inference_model",
         "modalities_of",
         "transfer_weights",
+        "with_views",
     ],
     "mm_keras.exporting": ["export"],
 }

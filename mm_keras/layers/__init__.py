@@ -2,6 +2,7 @@
 
 from mm_keras.layers.column_embedding import ColumnEmbedding
 from mm_keras.layers.cross_attention import CrossAttention
+from mm_keras.layers.cross_modal_non_local import CrossModalNonLocal
 from mm_keras.layers.ensemble import Ensemble
 from mm_keras.layers.fold import FoldBatch, UnfoldBatch
 from mm_keras.layers.fusion import (
@@ -11,6 +12,7 @@ from mm_keras.layers.fusion import (
     ElementwiseFusion,
     Fusion,
     GatedFusion,
+    JointFusion,
     LowRankFusion,
     TensorFusion,
     get_fusion,
@@ -23,6 +25,7 @@ from mm_keras.layers.masks import (
     AnyPresent,
     PaddingMask,
     RepeatMask,
+    ViewMask,
     ZeroMasked,
 )
 from mm_keras.layers.mmtm import MMTM
@@ -30,12 +33,14 @@ from mm_keras.layers.modality_dropout import ModalityDropout
 from mm_keras.layers.modality_gate import ModalityGate
 from mm_keras.layers.modality_input import ModalityInput
 from mm_keras.layers.mutual_learning import MutualLearning
+from mm_keras.layers.non_local import NonLocalBlock
 from mm_keras.layers.pixel_preprocessing import PixelPreprocessing
 from mm_keras.layers.position_embedding import PositionEmbedding
 from mm_keras.layers.sequence_pooling import SequencePooling
 from mm_keras.layers.slice_axis import SliceAxis
 from mm_keras.layers.training_only import TrainingOnly, TrainingOutput
 from mm_keras.layers.transformer_block import TransformerBlock
+from mm_keras.layers.view_dropout import ViewDropout
 from mm_keras.layers.view_pooling import ViewPooling
 
 __all__ = [
@@ -47,12 +52,14 @@ __all__ = [
     "ConcatFusion",
     "CrossAttention",
     "CrossAttentionFusion",
+    "CrossModalNonLocal",
     "ElementwiseFusion",
     "Ensemble",
     "FoldBatch",
     "Fusion",
     "GatedFusion",
     "HashedWide",
+    "JointFusion",
     "LoadBalance",
     "LogMelSpectrogram",
     "LowRankFusion",
@@ -60,6 +67,7 @@ __all__ = [
     "ModalityGate",
     "ModalityInput",
     "MutualLearning",
+    "NonLocalBlock",
     "PaddingMask",
     "PixelPreprocessing",
     "PositionEmbedding",
@@ -71,6 +79,8 @@ __all__ = [
     "TrainingOutput",
     "TransformerBlock",
     "UnfoldBatch",
+    "ViewDropout",
+    "ViewMask",
     "ViewPooling",
     "ZeroMasked",
     "get_fusion",

@@ -6,13 +6,16 @@ from mm_keras.models.heads import Classification, Head, MultiLabel, Regression
 from mm_keras.models.inference import inference_model, modalities_of
 from mm_keras.models.mcnn import build_mcnn
 from mm_keras.models.mvcnn import build_mvcnn
+from mm_keras.models.nasn import build_nasn
 from mm_keras.models.transfer import Transfer, transfer_weights
+from mm_keras.models.with_views import with_views
 
 BUILDERS = {
     "build_dml": build_dml,
     "build_dfn": build_dfn,
     "build_mcnn": build_mcnn,
     "build_mvcnn": build_mvcnn,
+    "build_nasn": build_nasn,
 }
 
 __all__ = [
@@ -26,7 +29,9 @@ __all__ = [
     "build_dml",
     "build_mcnn",
     "build_mvcnn",
+    "build_nasn",
     "inference_model",
     "modalities_of",
     "transfer_weights",
+    "with_views",
 ]

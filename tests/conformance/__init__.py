@@ -4,10 +4,10 @@ A new one joins the table in the module of its system and gets all of `mm_keras.
 `test_conformance.py` fails for one that does not.
 """
 
-from tests.conformance import dfn, dml, fusion, layers, losses, mcnn, mvcnn
+from tests.conformance import dfn, dml, fusion, layers, losses, mcnn, mvcnn, nasn
 from tests.conformance.cases import BuilderCase, LayerCase, LossCase
 
-MODULES = (layers, losses, fusion, mcnn, dfn, dml, mvcnn)
+MODULES = (layers, losses, fusion, mcnn, dfn, dml, mvcnn, nasn)
 
 
 def layer_cases() -> list[LayerCase]:
