@@ -1,4 +1,4 @@
-"""Data pipelines: samples from files, tables and arrays; augment, mix, balance, join and check them.
+"""Data pipelines: samples from files, tables and arrays; augment, mix, balance, join, check them.
 
 Every source gives samples `({name: …}, labels[, weights])`; `.batch(n).prefetch(2)` makes batches.
 """
