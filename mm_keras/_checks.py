@@ -64,6 +64,13 @@ def check_number(
         raise ValueError(f"`{argument}` must be {limit}. Received: {argument}={value}.")
 
 
+def check_positive(argument: str, value: object) -> None:
+    """Raises unless `value` is a finite number above 0."""
+    check_number(argument, value)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"`{argument}` must be above 0 and finite. Received: {argument}={value}.")
+
+
 def check_rank(argument: str, value: object, letters: str) -> None:
     """Raises unless `value` is a tuple of positive integers, one for each of `letters`."""
     names = "(" + ", ".join(letters) + ("," if len(letters) == 1 else "") + ")"

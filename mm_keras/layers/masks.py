@@ -42,8 +42,8 @@ class ZeroMasked(keras.layers.Layer):
     """Sets the positions that a mask leaves out to zero, and their gradient with them.
 
     Call arguments:
-        inputs: `(B, N, D)`.
-        mask: `(B, N)` or `(B, 1)` bool.
+        inputs: `(B, N, D)`, or `(B, D)` where a whole sample is left out.
+        mask: `(B, N)` or `(B, 1)` bool; for `(B, D)`: `(B, 1)`.
     """
 
     def __init__(self, **kwargs):
@@ -51,6 +51,8 @@ class ZeroMasked(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs, mask):
+        if len(inputs.shape) == 2:  # one vector a sample
+            return ops.where(mask, inputs, ops.zeros_like(inputs))
         return zero_masked(inputs, mask)[0]
 
     def compute_output_shape(self, inputs_shape, mask_shape=None):
@@ -93,6 +95,24 @@ class AnyPresent(keras.layers.Layer):
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor((inputs.shape[0], 1), dtype="bool")
+
+
+@keras.saving.register_keras_serializable("mm_keras")
+class AllPresent(keras.layers.Layer):
+    """The mask of several modalities together: `[(B, N_i), …]` → `(B, 1)` bool.
+
+    True where each of them has a position.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs):
+        present = [ops.any(ops.cast(mask, "bool"), axis=1, keepdims=True) for mask in inputs]
+        return ops.all(ops.concatenate(present, axis=1), axis=1, keepdims=True)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((inputs[0].shape[0], 1), dtype="bool")
 
 
 def zero_masked(inputs, mask):

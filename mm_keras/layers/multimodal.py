@@ -32,6 +32,19 @@ class MultimodalLayer(keras.layers.Layer):
         return {name: m for name, m in (mask or {}).items() if m is not None}
 
     @staticmethod
+    def cleared(features, mask):
+        """Returns features with what the masks leave out set to zero.
+
+        What is absent may hold anything, and no weight times infinity is not a number.
+        """
+        return {
+            name: ops.where(ops.expand_dims(ops.cast(mask[name], "bool"), -1), x, ops.zeros_like(x))
+            if name in mask
+            else x
+            for name, x in features.items()
+        }
+
+    @staticmethod
     def presence(mask):
         """Returns `{name: (B, 1) bool}`: which modalities have a position at all."""
         return {

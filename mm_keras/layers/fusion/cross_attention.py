@@ -67,13 +67,11 @@ class CrossAttentionFusion(Fusion):
 
     def attend(self, features, mask, training):
         """Returns `{name: (B, N_i, D)}`: every z_i, not yet pooled."""
-        features = dict(features)
-        masks = {}
-        for name, m in mask.items():
-            masks[name] = ops.broadcast_to(ops.cast(m, "bool"), ops.shape(features[name])[:2])
-            # What is absent may hold anything, and no weight times infinity is not a number.
-            kept = ops.expand_dims(masks[name], -1)
-            features[name] = ops.where(kept, features[name], ops.zeros_like(features[name]))
+        features = self.cleared(features, mask)
+        masks = {
+            name: ops.broadcast_to(ops.cast(m, "bool"), ops.shape(features[name])[:2])
+            for name, m in mask.items()
+        }
         return {name: self._attend(name, features, masks, training) for name in self.names}
 
     def _attend(self, name, features, masks, training):
