@@ -1,4 +1,3 @@
-"""Data pipelines: samples from files, tables and arrays; augment, mix, balance, join, check them.
 """Data pipelines: from files, tables and arrays to what a model is trained on.
 
 Every source gives samples `({name: …}, labels[, weights])`; what augments, mixes, balances, joins
@@ -26,7 +25,6 @@ from mm_keras.data.augmentation import (
     ViewShuffle,
     augment,
 )
-from mm_keras.data.bad_records import BadRecord, BadRecords
 from mm_keras.data.bad_records import (
     BadRecord,
     BadRecords,
@@ -44,8 +42,6 @@ from mm_keras.data.domains import (
     domain_pairs,
 )
 from mm_keras.data.drop import drop_modalities
-from mm_keras.data.feature_cache import CachedFeatures, cache_features
-from mm_keras.data.folder import from_folder, read_folder
 from mm_keras.data.feature_cache import (
     CachedFeatures,
     cache_features,
@@ -60,13 +56,6 @@ from mm_keras.data.labels import labels_for_outputs
 from mm_keras.data.mix import mix
 from mm_keras.data.one_hot import one_hot_labels
 from mm_keras.data.pairs import pairs
-from mm_keras.data.schema import Schema, read_schema
-from mm_keras.data.sources import ArraySource, FolderSource, TableSource, TFRecordSource
-from mm_keras.data.split import split_table
-from mm_keras.data.streams import Stream, Window, align_streams, stream_dataset
-from mm_keras.data.table import from_table
-from mm_keras.data.tfds import from_tfds
-from mm_keras.data.tfrecords import from_tfrecords, write_tfrecords
 from mm_keras.data.schema import (
     Schema,
     read_schema,
