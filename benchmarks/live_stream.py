@@ -5,10 +5,11 @@
 Protocol: 750 spoken digits of one GRID speaker (16 frames at 25 a second, sound at 8 kHz), 600
 train and 150 test, stratified. The test words are sent one after the other as two streams, frames
 and chunks of sound of 20 ms, with what a network does to them: each item is on its way for 5 ms and
-an exponential time (mean 10 ms) more, and one in twenty is lost. `mm.data.align_streams` joins them
-into windows of 0.64 s, one a word, which wait 50 ms for what comes late. Waiting is in the streams'
-time, from a window's end until it is given out; computing is measured, from there to the
-prediction, joining included, one core. `offline` predicts the same words from the file.
+an exponential time (mean 10 ms) more, and one in twenty is lost: zeros stand in its place, which
+the model has not seen in training. `mm.data.align_streams` joins them into windows of 0.64 s, one a
+word, which wait 50 ms for what comes late. Waiting is in the streams' time, from a window's end
+until it is given out; computing is measured, from there to the prediction, joining included, one
+core. `offline` predicts the same words from the file.
 
 MM_KERAS_DATA is a folder with `grid_words/words.npz`: keys digit_video, digit_audio, digit.
 """
