@@ -1,7 +1,6 @@
 """Cross-attention that keeps the positions."""
 
 import keras
-from keras import ops
 
 from mm_keras.layers.fusion.cross_attention import CrossAttentionFusion
 
@@ -37,15 +36,11 @@ class CrossAttention(CrossAttentionFusion):
     """
 
     def __init__(self, heads: int = 4, dropout: float = 0.0, **kwargs):
-        super().__init__(heads, dropout, **kwargs)
+        super().__init__(heads, dropout, pooling="mean", **kwargs)
 
     def call(self, features, mask=None, training=None):
         mask = self.given(mask)
-        attended = self.attend(features, mask, training)
-        for name, m in mask.items():
-            kept = ops.expand_dims(ops.cast(m, "bool"), -1)
-            attended[name] = ops.where(kept, attended[name], ops.zeros_like(attended[name]))
-        return attended
+        return self.cleared(self.attend(features, mask, training), mask)
 
     def compute_output_shape(self, features_shape, mask_shape=None):
         return dict(features_shape)

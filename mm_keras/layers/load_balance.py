@@ -3,12 +3,11 @@
 import keras
 from keras import ops
 
-from mm_keras._checks import check_number
-from mm_keras.layers.training_only import TrainingOnly
+from mm_keras.layers.gate_loss import GateLoss
 
 
 @keras.saving.register_keras_serializable("mm_keras")
-class LoadBalance(TrainingOnly, keras.layers.Layer):
+class LoadBalance(GateLoss):
     """Adds a loss, in training, where gates neglect a modality throughout the batch.
 
     Gates that train from scratch tend to lock to the branch that learns first. The loss is
@@ -42,23 +41,9 @@ class LoadBalance(TrainingOnly, keras.layers.Layer):
     """
 
     def __init__(self, weight: float = 0.01, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        check_number("weight", weight)
-        self.weight = weight
+        super().__init__(weight, **kwargs)
 
-    def call(self, inputs, training=False):
-        if training and self.weight:
-            gates = ops.cast(inputs["gates"], "float32")
-            there = ops.cast(inputs["present"], "float32")
-            counts = ops.sum(there, axis=-1, keepdims=True)
-            samples = ops.maximum(ops.sum(ops.cast(counts > 0, "float32")), 1.0)
-            target = ops.sum(there / ops.maximum(counts, 1.0), axis=0) / samples
-            share = ops.sum(gates, axis=0) / samples
-            self.add_loss(self.weight * gates.shape[-1] * ops.sum(ops.square(share - target)))
-        return inputs
-
-    def compute_output_spec(self, inputs, training=False):
-        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)
-
-    def get_config(self):
-        return {**super().get_config(), "weight": self.weight}
+    def penalty(self, gates, present, counts, samples):
+        target = ops.sum(present / ops.maximum(counts, 1.0), axis=0) / samples
+        share = ops.sum(gates, axis=0) / samples
+        return gates.shape[-1] * ops.sum(ops.square(share - target))

@@ -69,14 +69,11 @@ class MMTM(MultimodalLayer):
         mask = self.given(mask)
         pooled = [self.pool(features[name], mask=mask.get(name)) for name in self.names]
         joint = self.squeeze(ops.concatenate(pooled, axis=-1))
-        outputs = {}
-        for name, excitation in zip(self.names, self.excitations, strict=True):
-            x = features[name]
-            if name in mask:
-                kept = ops.expand_dims(ops.cast(mask[name], "bool"), -1)
-                x = ops.where(kept, x, ops.zeros_like(x))
-            outputs[name] = x * ops.expand_dims(2.0 * ops.sigmoid(excitation(joint)), 1)
-        return outputs
+        features = self.cleared(features, mask)
+        return {
+            name: features[name] * ops.expand_dims(2.0 * ops.sigmoid(excitation(joint)), 1)
+            for name, excitation in zip(self.names, self.excitations, strict=True)
+        }
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from mm_keras._checks import check_choice, check_int, check_number
+from mm_keras.layers.apply_gates import scale
 from mm_keras.layers.multimodal import MultimodalLayer
 from mm_keras.layers.sequence_pooling import SequencePooling, masked_softmax
 
@@ -130,25 +131,13 @@ class ModalityGate(MultimodalLayer):
 
     def call(self, features, mask=None, training=False):
         mask = self.given(mask)
-        # What is absent may hold anything, and zero times infinity is not a number.
-        kept = {name: ops.expand_dims(ops.cast(m, "bool"), -1) for name, m in mask.items()}
-        features = {
-            name: ops.where(kept[name], features[name], ops.zeros_like(features[name]))
-            if name in kept
-            else features[name]
-            for name in self.names
-        }
+        features = self.cleared(features, mask)
         if self.level == "position":
-            hidden, present = self._positions(features, kept)  # (B, N, M, D), (B, N, M)
+            hidden, present = self._positions(features, mask)  # (B, N, M, D), (B, N, M)
         else:
             hidden, present = self._pooled(features, mask)  # (B, M, D), (B, M)
         gates = self._gates(self._scores(hidden), present, training)
-        gated = {}
-        for index, name in enumerate(self.names):
-            gate = gates[..., index : index + 1]
-            if self.level == "modality":
-                gate = ops.expand_dims(gate, 1)
-            gated[name] = features[name] * ops.cast(gate, self.compute_dtype)
+        gated = scale(features, gates if self.level == "position" else ops.expand_dims(gates, 1))
         if self.level == "position":
             there = ops.cast(ops.any(present, axis=-1, keepdims=True), "float32")  # (B, N, 1)
             gates = ops.sum(gates, axis=1) / ops.maximum(ops.sum(there, axis=1), 1.0)
@@ -166,9 +155,10 @@ class ModalityGate(MultimodalLayer):
             present = ops.ones_like(hidden[..., 0], dtype="bool")
         return hidden, present
 
-    def _positions(self, features, kept):
+    def _positions(self, features, mask):
         hidden = ops.stack([features[name] for name in self.names], axis=2)
         everywhere = ops.ones_like(hidden[:, :, :1, 0], dtype="bool")
+        kept = {name: ops.expand_dims(ops.cast(m, "bool"), -1) for name, m in mask.items()}
         present = [ops.logical_and(kept.get(name, everywhere), everywhere) for name in self.names]
         return hidden, ops.concatenate(present, axis=-1)
 

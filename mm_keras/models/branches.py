@@ -7,7 +7,7 @@ import keras
 
 from mm_keras._checks import check_names, nearest
 from mm_keras.modalities import Modality
-from mm_keras.models.inputs import Encoded, Entered, Groups, encode, enter
+from mm_keras.models.inputs import Entered, enter
 
 Backbones = Mapping[str, Sequence[str | keras.Model]] | None
 Branches = dict[str, dict[str, Modality]]
@@ -43,14 +43,10 @@ def check_branches(modalities: Mapping[str, Modality], backbones: Backbones) -> 
     return branches
 
 
-def encode_branches(
-    modalities: dict[str, Modality],
-    branches: Branches,
-    width: int,
-    share_backbone: Groups = False,
-    share_encoder: Groups = False,
-) -> Encoded:
-    """Makes the inputs of every modality and the encoder and mask of every branch."""
+def enter_branches(
+    modalities: dict[str, Modality], branches: Branches
+) -> tuple[dict[str, Modality], Entered]:
+    """Makes the inputs of every modality; returns `{branch: spec}` and what comes in by branch."""
     entered = enter(modalities)
     home = {branch: name for name, group in branches.items() for branch in group}
     specs = {branch: branches[name][branch] for branch, name in home.items()}
@@ -58,13 +54,7 @@ def encode_branches(
     present = {
         branch: entered.present[name] for branch, name in home.items() if name in entered.present
     }
-    return encode(
-        specs,
-        width,
-        share_backbone,
-        share_encoder,
-        entered=Entered(entered.inputs, tensors, present),
-    )
+    return specs, Entered(entered.inputs, tensors, present)
 
 
 def _branches_of(name, spec, backbones) -> dict[str, Modality]:

@@ -5,12 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 
 from mm_keras._checks import check_choice, check_int, check_number, check_sizes
-from mm_keras.layers import MMTM, CrossAttention, LoadBalance, ModalityGate, get_fusion
+from mm_keras.layers import (
+    MMTM,
+    ApplyGates,
+    AttentionBottleneck,
+    CrossAttention,
+    GateCost,
+    LoadBalance,
+    ModalityGate,
+    get_fusion,
+)
 from mm_keras.layers.modality_gate import check_gate, check_top_k
 from mm_keras.modalities import Modality
-from mm_keras.models.branches import Backbones, check_branches, encode_branches
+from mm_keras.models.branches import Backbones, check_branches, enter_branches
+from mm_keras.models.cheap import cheap_features
 from mm_keras.models.heads import Head, check_heads
-from mm_keras.models.inputs import Groups, check_modalities
+from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
@@ -19,7 +29,8 @@ from mm_keras.models.parts import (
 )
 
 GATES = "gates"
-EXCHANGES = {"mmtm": MMTM, "attention": CrossAttention}
+EXCHANGES = {"mmtm": MMTM, "attention": CrossAttention, "bottleneck": AttentionBottleneck}
+GATE_INPUTS = ("features", "inputs")
 
 
 def build_dfn(
@@ -33,7 +44,10 @@ def build_dfn(
     top_k: int = 2,
     temperature: float = 1.0,
     gumbel: bool = False,
+    gate_on: str = "features",
     balance: float = 0.0,
+    costs: Mapping[str, float] | None = None,
+    cost_weight: float = 0.1,
     gates: bool = True,
     fusion: str | keras.layers.Layer = "sum",
     width: int = 128,
@@ -70,7 +84,8 @@ def build_dfn(
             each becomes a branch named `<modality>_<backbone>`.
         exchange: What modalities tell each other before they are weighed: `None`; `"mmtm"`, which
             recalibrates channels (`mm.layers.MMTM`); `"attention"`, in which each one's positions
-            attend to those of the others (`mm.layers.CrossAttention`).
+            attend to those of the others (`mm.layers.CrossAttention`); `"bottleneck"`, in which
+            they attend to a few tokens that all share (`mm.layers.AttentionBottleneck`).
         level: `"modality"`: one gate for each modality; `"position"`: one for each of its
             positions, whose number must be the same in all.
         selection: `"soft"`, `"top_k"` or `"hard"`, as in `mm.layers.ModalityGate`.
@@ -78,9 +93,16 @@ def build_dfn(
         temperature: τ, above 0: high for even gates, low for choosy ones.
             `mm.training.TemperatureSchedule` changes it in training.
         gumbel: Whether noise on the scores varies the selection in training.
-        balance: Weight of a loss, in training, on gates that neglect a modality.
+        gate_on: What the gates are scored on. `"features"`: the features that are fused.
+            `"inputs"`: those of a tiny encoder for each modality, so that a modality is chosen
+            before its backbone runs, and `mm.RoutedPredictor` runs the chosen ones only.
+        balance: Weight of a loss, in training, on gates that neglect a modality
+            (`mm.layers.LoadBalance`).
+        costs: `{modality: cost}`, of every modality: what its use costs, for a loss
+            `cost_weight · Σ cost_m a_m` in training (`mm.layers.GateCost`); `None`: no such loss.
+        cost_weight: λ of that loss.
         gates: Whether the gates are an output. Without it the model is compiled and fed as one of
-            `build_mcnn` is, and `model.get_layer("gate").output["gates"]` still leads to them.
+            `build_mcnn` is, and `model.get_layer("gate").output[-2]` still leads to them.
         fusion: What joins the weighed features: as in `build_mcnn`.
         width: Width D that every modality's features are projected to.
         pooling: `"mean"`, `"max"` or `"attention"`: how positions become one vector, for scores
@@ -132,7 +154,15 @@ def build_dfn(
         )
     check_gate(selection, top_k, level, temperature, gumbel)
     check_top_k(selection, top_k, names)
+    check_choice("gate_on", gate_on, GATE_INPUTS)
+    if gate_on == "inputs" and level == "position":
+        raise ValueError(
+            "`level` must be 'modality' for gates on inputs, whose positions are not those of the "
+            "features. Received: level='position', gate_on='inputs'."
+        )
     check_number("balance", balance)
+    check_number("cost_weight", cost_weight)
+    costs = _check_costs(costs, names)
     if not isinstance(gates, bool):
         raise TypeError(f"`gates` must be a bool. Received: gates={gates!r}.")
     check_int("width", width)
@@ -141,9 +171,8 @@ def build_dfn(
     check_number("modality_dropout", modality_dropout, below=1.0)
     fuse = get_fusion(fusion, pooling)
 
-    inputs, features, masks = encode_branches(
-        modalities, branches, width, share_backbone, share_encoder
-    )
+    specs, entered = enter_branches(modalities, branches)
+    inputs, features, masks = encode(specs, width, share_backbone, share_encoder, entered=entered)
     outputs = add_auxiliary_heads(features, masks, heads) if auxiliary_heads else {}
     masks = drop_modalities(features, masks, modality_dropout, seed)
     masked = {"mask": masks} if masks else {}
@@ -152,16 +181,39 @@ def build_dfn(
     gate = ModalityGate(
         selection, top_k, level, temperature, gumbel, pooling=pooling, seed=seed, name="gate"
     )
-    gated = gate(features, **masked)
+    if gate_on == "features":
+        gated = gate(features, **masked)
+    else:
+        cheap, present = cheap_features(specs, entered, masks)
+        gated = gate(cheap, **({"mask": present} if present else {}))
     if balance:
         gated = LoadBalance(balance, name="load_balance")(gated)
-    x = fuse(gated["features"], **masked)
+    if costs:
+        gated = GateCost(costs, cost_weight, name="gate_cost")(gated)
+    weighed = gated["features"]
+    if gate_on == "inputs":
+        weighed = ApplyGates(name="apply_gates")(features, gated["gates"], **masked)
+    x = fuse(weighed, **masked)
     outputs |= add_heads(dense_layers(x, hidden, dropout, seed), heads)
     if gates:
         outputs[GATES] = keras.layers.Activation("linear", dtype="float32", name=GATES)(
             gated["gates"]
         )
     return keras.Model(inputs, outputs, name=name)
+
+
+def _check_costs(costs, names) -> list[float]:
+    """Returns the costs in the order of the sorted names; none of `None`."""
+    if costs is None:
+        return []
+    if not isinstance(costs, Mapping) or sorted(costs) != list(names):
+        raise ValueError(
+            f"`costs` must be {{modality: cost}} with a cost for each of {list(names)}. "
+            f"Received: costs={costs!r}."
+        )
+    for name in names:
+        check_number(f"costs[{name!r}]", costs[name])
+    return [float(costs[name]) for name in names]
 
 
 def _check_free(names) -> None:

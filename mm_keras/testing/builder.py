@@ -133,7 +133,7 @@ def _check_inference_model(model, batch, expected, name, rtol) -> None:
     shipped = inference_model(model)
     left = [layer.name for layer in shipped.layers if isinstance(layer, TrainingOnly)]
     require(not left, f"{name}: mm.inference_model leaves {left}.")
-    needed = {key: batch[key] for key in shipped.input}
+    needed = {key: batch[key] for key in shipped.input}  # Keras sorts: one too many, all are wrong
     outputs = to_numpy(shipped(needed, training=False))
     require(outputs.keys() <= expected.keys(), f"{name}: mm.inference_model adds outputs.")
     kept = {key: expected[key] for key in outputs}

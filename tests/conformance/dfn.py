@@ -5,9 +5,12 @@ import numpy as np
 
 import mm_keras as mm
 from mm_keras import layers
+from mm_keras.testing.compare import require_close
 from tests.conformance.cases import (
     KEY_BIAS,
     LABELS,
+    MIXTURE,
+    MIXTURE_BATCH,
     POSITIONS,
     PRESENT,
     VECTORS,
@@ -46,8 +49,21 @@ def layer_cases():
         mask,
         {"may_lack_gradient": KEY_BIAS},
     )
+    yield LayerCase(
+        "AttentionBottleneck",
+        lambda: layers.AttentionBottleneck(2, before=1, heads=2, dropout=0.1),
+        features,
+        mask,
+        {"may_lack_gradient": KEY_BIAS},
+    )
+    yield LayerCase("ApplyGates", layers.ApplyGates, features, {"gates": floats(4, 3), **mask})
     gated = {"gates": floats(4, 3), "present": POSITIONS}
     yield LayerCase("LoadBalance", lambda: layers.LoadBalance(0.5), gated)
+    yield LayerCase("GateCost", lambda: layers.GateCost([1.0, 0.0, 2.5], 0.5), gated)
+    logits = {name: floats(4, 5, seed=index) for index, name in enumerate("abc")}
+    yield LayerCase(
+        "EnergyWeighting", layers.EnergyWeighting, logits, {"mask": {"a": PRESENT, "c": POSITIONS}}
+    )
 
 
 def builder_cases():
@@ -57,6 +73,31 @@ def builder_cases():
         VECTORS_BATCH,
         LABELS,
         {"may_lack_gradient": ("gate/kernel", "gate/bias")},  # behind a zero weight at the start
+    )
+    yield BuilderCase(
+        "build_dfn-routed",
+        lambda: mm.build_dfn(
+            MIXTURE,
+            3,
+            selection="hard",
+            gate_on="inputs",
+            costs={"audio": 1, "image": 2, "extra": 0},
+            fusion="gated",
+            width=8,
+            modality_dropout=0.3,
+            auxiliary_heads=True,
+            seed=0,
+        ),
+        MIXTURE_BATCH,
+        LABELS | {f"{name}_label": LABELS["label"] for name in MIXTURE},
+        {"jit_compile": False, "may_lack_gradient": ("fusion",), "further": [_routes]},
+    )
+    yield BuilderCase(
+        "build_dfn-bottleneck",
+        lambda: mm.build_dfn(VECTORS, 3, exchange="bottleneck", width=8, fusion="mean"),
+        VECTORS_BATCH,
+        LABELS,
+        {"may_lack_gradient": ("gate/kernel", "gate/bias", *KEY_BIAS)},
     )
     noise = np.random.default_rng(1)
     yield BuilderCase(
@@ -91,6 +132,12 @@ def builder_cases():
         },
         {"jit_compile": False, "may_lack_gradient": KEY_BIAS},
     )
+
+
+def _routes(model, batch):
+    routed = mm.RoutedPredictor(model).predict(batch)
+    whole = mm.inference_model(model).predict(batch, verbose=0)
+    require_close(routed, whole, "predictions of RoutedPredictor", 1e-5)
 
 
 def _one_convolution():

@@ -67,23 +67,18 @@ class CrossAttentionFusion(Fusion):
 
     def attend(self, features, mask, training):
         """Returns `{name: (B, N_i, D)}`: every z_i, not yet pooled."""
-        features = dict(features)
-        masks = {}
-        for name, m in mask.items():
-            masks[name] = ops.broadcast_to(ops.cast(m, "bool"), ops.shape(features[name])[:2])
-            # What is absent may hold anything, and no weight times infinity is not a number.
-            kept = ops.expand_dims(masks[name], -1)
-            features[name] = ops.where(kept, features[name], ops.zeros_like(features[name]))
+        features = self.cleared(features, mask)
+        masks = {
+            name: ops.broadcast_to(ops.cast(m, "bool"), ops.shape(features[name])[:2])
+            for name, m in mask.items()
+        }
         return {name: self._attend(name, features, masks, training) for name in self.names}
 
     def _attend(self, name, features, masks, training):
         index = self.names.index(name)
         others = [other for other in self.names if other != name]
-        keys = ops.concatenate([features[other] for other in others], axis=1)
-        kept = None
-        if any(other in masks for other in others):
-            full = {other: ops.ones(ops.shape(features[other])[:2], "bool") for other in others}
-            kept = ops.concatenate([masks.get(other, full[other]) for other in others], axis=1)
+        keys, kept = self.joined(features, masks, others)
+        if kept is not None:
             kept = ops.expand_dims(kept, 1)  # (B, 1, keys)
         context = self.attentions[index](
             features[name], keys, attention_mask=kept, training=training
