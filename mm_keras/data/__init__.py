@@ -32,17 +32,13 @@ from mm_keras.data.bad_records import (
 from mm_keras.data.balance import balance
 from mm_keras.data.cells import read_table
 from mm_keras.data.check import check_dataset
-from mm_keras.data.domain_pairs import domain_pairs
-from mm_keras.data.domains import domain_batches
 from mm_keras.data.class_counts import class_counts
 from mm_keras.data.class_weights import (
     add_class_weights,
     class_weights,
 )
-from mm_keras.data.domains import (
-    domain_batches,
-    domain_pairs,
-)
+from mm_keras.data.domain_pairs import domain_pairs
+from mm_keras.data.domains import domain_batches
 from mm_keras.data.drop import drop_modalities
 from mm_keras.data.feature_cache import (
     CachedFeatures,
