@@ -37,10 +37,8 @@ from mm_keras.data.class_weights import (
     add_class_weights,
     class_weights,
 )
-from mm_keras.data.domains import (
-    domain_batches,
-    domain_pairs,
-)
+from mm_keras.data.domain_pairs import domain_pairs
+from mm_keras.data.domains import domain_batches
 from mm_keras.data.drop import drop_modalities
 from mm_keras.data.feature_cache import (
     CachedFeatures,

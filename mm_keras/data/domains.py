@@ -73,7 +73,7 @@ def domain_batches(
     if not sources:
         raise ValueError("`source` must be at least one dataset. Received: source=[].")
     for argument, dataset in [*[("source", s) for s in sources], ("target", target)]:
-        _check_dataset(argument, dataset)
+        check_is_dataset(argument, dataset)
     check_int("batch_size", batch_size)
     domains = len(sources) + 1
     if batch_size % domains:
@@ -87,9 +87,9 @@ def domain_batches(
     sources = [_with_weights(s) for s in sources]
     like = sources[0].element_spec
     parts = [*sources, _target(target, like)]
-    _check_alike([part.element_spec for part in parts])
+    check_alike([part.element_spec for part in parts])
     share = batch_size // domains
-    steps = _steps(parts, share, steps)
+    steps = count_steps(parts, share, steps)
     batches = [
         part.map(_with_domain(number), num_parallel_calls=tf.data.AUTOTUNE)
         .repeat()
@@ -160,7 +160,8 @@ def _concatenate(*parts):
     return tf.nest.map_structure(lambda *tensors: tf.concat(tensors, axis=0), *parts)
 
 
-def _check_alike(specs) -> None:
+def check_alike(specs) -> None:
+    """Raises unless inputs, and labels, of all domains have the same names, shapes and types."""
     first = specs[0]
     for number, other in enumerate(specs[1:], start=1):
         which = "`target`" if number == len(specs) - 1 else f"`source[{number}]`"
@@ -178,7 +179,8 @@ def _flat(spec) -> dict[str, tuple]:
     return {key: (tuple(part.shape), part.dtype.name) for key, part in sorted(spec.items())}
 
 
-def _steps(parts, share: int, steps: int | None) -> int:
+def count_steps(parts, share: int, steps: int | None) -> int:
+    """Returns the batches until the largest domain was seen, or `steps`, if it is given."""
     sizes = {}
     for number, part in enumerate(parts):
         which = "target" if number == len(parts) - 1 else f"source {number}"
@@ -197,59 +199,8 @@ def _steps(parts, share: int, steps: int | None) -> int:
     return -(-max(sizes.values()) // share)
 
 
-def domain_pairs(
-    source: tf.data.Dataset, target: tf.data.Dataset, batch_size: int = 64
-) -> tf.data.Dataset:
-    """Makes what `fit` needs to train a `mm.build_adda` model: inputs of both domains side by side.
-
-    Elements are `{"<input>": target's, "<input>_source": source's}`; labels, where there are any,
-    are dropped. The smaller domain starts anew until the larger has been seen once.
-
-    Args:
-        source: Single samples: `inputs`, or `(inputs, labels, …)`.
-        target: As `source`, with inputs of the same names, shapes and types.
-        batch_size: Samples of each domain.
-
-    Returns:
-        A dataset of batches.
-
-    Raises:
-        ValueError: If a dataset is empty or of unknown size, or the inputs differ.
-        TypeError: If something is no dataset.
-
-    Example:
-
-    >>> import numpy as np, tensorflow as tf
-    >>> import mm_keras as mm
-    >>> photos = tf.data.Dataset.from_tensor_slices(({"a": np.zeros((6, 4))}, [0, 1, 2, 0, 1, 2]))
-    >>> sketches = tf.data.Dataset.from_tensor_slices({"a": np.ones((4, 4))})
-    >>> pairs = mm.data.domain_pairs(photos, sketches, batch_size=2)
-    >>> sorted(pairs.element_spec), len(pairs)
-    (['a', 'a_source'], 3)
-
-    Reference: Tzeng et al., Adversarial Discriminative Domain Adaptation, 2017.
-    """
-    parts = []
-    for argument, dataset in (("source", source), ("target", target)):
-        _check_dataset(argument, dataset)
-        parts.append(dataset.map(_inputs_of, num_parallel_calls=tf.data.AUTOTUNE))
-    check_int("batch_size", batch_size)
-    _check_alike([(part.element_spec,) for part in parts])
-    steps = _steps(parts, batch_size, None)
-    batches = [part.repeat().batch(batch_size, drop_remainder=True) for part in parts]
-
-    def join(source, target):
-        return {**target, **{f"{key}_source": value for key, value in source.items()}}
-
-    pairs = tf.data.Dataset.zip(tuple(batches)).take(steps)
-    return pairs.map(join, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def _inputs_of(*element):
-    return element[0]
-
-
-def _check_dataset(argument: str, dataset) -> None:
+def check_is_dataset(argument: str, dataset) -> None:
+    """Raises unless it is a dataset."""
     if not isinstance(dataset, tf.data.Dataset):
         raise TypeError(
             f"`{argument}` must be a tf.data.Dataset of single samples. Received: {dataset!r} "
