@@ -16,14 +16,20 @@ def nearest(value: object, choices: Iterable[str]) -> str:
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
 
 
-def check_choice(argument: str, value: object, choices: Iterable[str | None]) -> None:
+def check_choice(argument: str, value: object, choices: Iterable[str | bool | None]) -> None:
     """Raises a `ValueError` with the nearest choice unless `value` is one of `choices`."""
     choices = list(choices)
     if value not in choices:
-        hint = nearest(value, [choice for choice in choices if choice is not None])
+        hint = nearest(value, [choice for choice in choices if isinstance(choice, str)])
         raise ValueError(
             f"`{argument}` must be one of {choices}.{hint} Received: {argument}={value!r}."
         )
+
+
+def check_bool(argument: str, value: object) -> None:
+    """Raises unless `value` is `True` or `False`."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{argument}` must be a bool. Received: {argument}={value!r}.")
 
 
 def check_int(argument: str, value: object, minimum: int = 1) -> None:
@@ -56,6 +62,13 @@ def check_number(
     if not minimum <= value < below:
         limit = f"at least {minimum}" + (f" and below {below}" if below != float("inf") else "")
         raise ValueError(f"`{argument}` must be {limit}. Received: {argument}={value}.")
+
+
+def check_positive(argument: str, value: object) -> None:
+    """Raises unless `value` is a finite number above 0."""
+    check_number(argument, value)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"`{argument}` must be above 0 and finite. Received: {argument}={value}.")
 
 
 def check_rank(argument: str, value: object, letters: str) -> None:

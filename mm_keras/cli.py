@@ -20,6 +20,15 @@ example of a CONFIG.yaml:
   fit: {epochs: 10}
   seed: 0
   output: runs/digits
+
+other kinds of dataset; paths start from the current folder:
+
+  dataset: {type: table, path: shop.csv, inputs: {image: photo}, labels: kind,
+            fractions: {train: 0.7, validation: 0.15, test: 0.15}, group: product}
+  dataset: {type: table, path: {train: a.csv, validation: b.csv, test: c.csv}, labels: kind}
+  dataset: {type: folder, path: pets, resize: crop, on_error: drop}    # pets/train/cat/1.jpg
+  dataset: {type: arrays, path: data.npz, inputs: {image: x}, labels: y, split: part}
+  dataset: {type: tfrecord, path: shards}                              # shards/train/schema.json
 """
 
 
@@ -58,6 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", help="folder to write, instead of the file's")
     train.set_defaults(run=_train)
 
+    inspect = commands.add_parser(
+        "inspect",
+        help="show what is in a dataset: classes, shapes, missing and broken records, samples",
+        description="Prints class counts, shapes, missing and broken records, and draws samples. "
+        "A YAML file is read as `mm-keras train` reads it. Of a CSV file or a folder of classes, "
+        "the kinds of columns are concluded from endings and cells, and printed: state them in "
+        "YAML to train.",
+    )
+    inspect.add_argument("data", metavar="DATA", help="CONFIG.yaml, a CSV file or a folder")
+    inspect.add_argument("--labels", help="column of labels of a CSV file (label, if there is one)")
+    inspect.add_argument("--samples", type=_positive, default=8, help="drawn (%(default)s)")
+    inspect.add_argument("--output", default="contact_sheet.png", help="picture (%(default)s)")
+    inspect.set_defaults(run=_inspect)
+
     info = commands.add_parser("info", help="show versions, devices and builders")
     info.set_defaults(run=_info)
     return parser
@@ -87,13 +110,16 @@ def _train(options: argparse.Namespace, console) -> int:
     import shutil
 
     from mm_keras import plots
+    from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import outcome_table, read_config, run_experiment
     from mm_keras.experiments.run import write_metrics
 
     experiment = read_config(options.config)
     folder = pathlib.Path(options.output or experiment.output)
-    outcome = run_experiment(experiment, experiment.builder, console)
-    outcome.write(folder)
+    with plain_errors():
+        outcome = run_experiment(experiment, experiment.builder, console)
+    names = getattr(experiment.source, "label_names", None)
+    outcome.write(folder, names if isinstance(names, tuple) else None)
     for metric in outcome.test:
         if metric in outcome.history:
             figure = plots.learning_curves({outcome.name: outcome.history}, metric)
@@ -101,7 +127,37 @@ def _train(options: argparse.Namespace, console) -> int:
     write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
     shutil.copyfile(options.config, folder / "config.yaml")
     console.print(outcome_table([outcome], experiment.source.name))
+    report = getattr(experiment.source, "report", None)
+    if report is not None and report.count:
+        report.write_csv(folder / "bad_records.csv")
+        console.print(f"{report.count} bad records: see bad_records.csv.")
     console.print(f"Written to {folder}.")
+    return 0
+
+
+def _inspect(options: argparse.Namespace, console) -> int:
+    import logging
+    import pathlib
+
+    from mm_keras import plots
+    from mm_keras.data.bad_records import plain_errors
+    from mm_keras.experiments import inspect_data
+
+    logger = logging.getLogger("mm_keras.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what it would say is printed below
+    try:
+        with plain_errors():
+            found = inspect_data(options.data, labels=options.labels, samples=options.samples)
+    finally:
+        logger.setLevel(level)
+    for part in found.tables():
+        console.print(part)
+    figure = plots.contact_sheet(found.inputs, found.titles, found.modalities)
+    output = pathlib.Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=120)
+    console.print(f"Samples drawn in {output}.", highlight=False)
     return 0
 
 

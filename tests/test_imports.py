@@ -18,7 +18,7 @@ IDS = [path.relative_to(PACKAGE).as_posix() for path in MODULES]
 
 # A module sees its own part and those of a lower tier.
 TIERS = [
-    {"_checks"},
+    {"_checks", "_graphs"},
     {"modalities"},
     {"layers", "losses"},
     {"encoders"},
@@ -63,7 +63,7 @@ def imports(tree):
 
 
 def may_import(part, other):
-    if part == other or other == "_checks":
+    if part == other or other in TIERS[0]:
         return True
     if part in ONLY_SPECS:
         return other in {"modalities", *ONLY_SPECS}

@@ -13,8 +13,8 @@ PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
 def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
-    found = {}
+    assert len(blocks) == 9
+    found = {"CACHE": tmp_path / "cache"}
     exec("import keras\nkeras.utils.set_random_seed(0)", found)
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"recipes.md, block {number}", "exec"), found)
@@ -31,3 +31,8 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     assert found["joint"].evaluate(found["complete"], verbose=0, return_dict=True)["accuracy"] > 0.3
     assert {"digit", "parity"} == set(found["heads"].output)
     assert list(found["listener"].input) == ["audio"]
+    validated = found["robust"].evaluate(found["validation"], verbose=0, return_dict=True)
+    assert validated["accuracy"] > 0.3
+    numbers = [int(label) for _, label in found["balanced"]]
+    assert np.bincount(numbers).tolist() == [max(found["counts"])] * 10
+    assert found["window"].found["audio"].all()

@@ -6,12 +6,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mm_keras._checks import nearest
+from mm_keras.data.outputs import has_metrics, outputs_with_loss
+
 
 def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | None = None) -> int:
     """Checks batches of a dataset against a model's inputs and outputs before training.
 
     Keras finds a wrong name late, and a label beyond the last class not at all on some devices:
     the loss then is NaN, or silently wrong.
+
+    Labels are needed for the outputs that the model is compiled with a loss for; of a model that is
+    not compiled, for at least one. Others, such as the gates of `build_dfn`, may lack them, unless
+    the model has metrics: Keras then looks for the labels of every output, and
+    `mm.data.labels_for_outputs` adds them. Labels that are there are checked.
 
     Args:
         dataset: Batches of `({name: array}, labels)`, labels an array for one output, or
@@ -24,7 +32,7 @@ def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | N
 
     Raises:
         ValueError: If an input is missing, has another shape, or is not finite; or if labels are
-            missing or out of range.
+            missing, out of range, or of no output.
 
     Example:
 
@@ -45,23 +53,49 @@ def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | N
             )
         inputs, labels = element[:2]
         seen += _check_inputs(inputs, model.input, seen)
-        if not isinstance(labels, Mapping):
-            if len(model.output) > 1:
-                raise ValueError(
-                    f"`dataset` must give labels as a dict for the outputs {sorted(model.output)}. "
-                    f"Received: {type(labels).__name__}."
-                )
-            labels = {next(iter(model.output)): labels}
-        for name, output in model.output.items():
-            if name not in labels:
-                raise ValueError(
-                    f"`dataset` must give labels for the output {name!r}. "
-                    f"Received: {sorted(labels)}."
-                )
-            _check_labels(name, np.asarray(labels[name]), output.shape[-1], name in classes)
+        for name, values in _labels_by_output(labels, model).items():
+            units = model.output[name].shape[-1]
+            _check_labels(name, np.asarray(values), units, name in classes)
     if not seen:
         raise ValueError("`dataset` must have at least one sample. Received: none.")
     return seen
+
+
+def _labels_by_output(labels, model: keras.Model) -> Mapping:
+    """Returns labels as a dict, after a check of its names."""
+    outputs, trained = sorted(model.output), outputs_with_loss(model)
+    if not isinstance(labels, Mapping):
+        if len(outputs) > 1:
+            raise ValueError(
+                f"`dataset` must give labels as a dict for the outputs {sorted(trained or outputs)}"
+                f". Received: {type(labels).__name__}."
+            )
+        return {outputs[0]: labels}
+    for name in labels:
+        if name not in outputs:
+            raise ValueError(
+                f"`dataset` must give labels for outputs out of {outputs}.{nearest(name, outputs)} "
+                f"Received labels for: {name!r}."
+            )
+    lacking = sorted((trained or set()) - set(labels))
+    if lacking:
+        raise ValueError(
+            f"`dataset` must give labels for the output {lacking[0]!r}, which has a loss. If it is "
+            "not to be trained, compile with a dict of losses without it. "
+            f"Received labels for: {sorted(labels)}."
+        )
+    if not labels:
+        raise ValueError(
+            f"`dataset` must give labels for at least one output out of {outputs}. Received: none."
+        )
+    lacking = sorted(set(outputs) - set(labels))
+    if lacking and has_metrics(model):
+        raise ValueError(
+            "`dataset` must give labels for every output of a model with metrics, since Keras looks"
+            " for them even where nothing is measured. mm.data.labels_for_outputs(dataset, model) "
+            f"adds them. Received labels for: {sorted(labels)}, without {lacking}."
+        )
+    return labels
 
 
 def _classes(model: keras.Model) -> set[str]:

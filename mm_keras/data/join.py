@@ -21,8 +21,9 @@ def join_datasets(
     to `compile(weighted_metrics=…)`.
 
     Args:
-        datasets: Single samples, not batches, `({modality: array}, labels)`; labels an array in
-            all of them, or `{head: labels}` in all of them.
+        datasets: Single samples, not batches, `({modality: array}, labels[, sample_weight])`;
+            labels an array in all of them, or `{head: labels}` in all of them, and sample weights
+            likewise, or one for all heads.
         model: A functional `keras.Model` with a dict of inputs. A modality that some dataset lacks
             must be `optional=True`.
         weights: Shares of the samples that each dataset gives; `None`: equal ones.
@@ -30,8 +31,8 @@ def join_datasets(
 
     Returns:
         Single samples `(inputs, labels)`, or `(inputs, labels, {head: weight})` where some
-        dataset lacks a head. It ends when a dataset ends: `.repeat()` those that are smaller, all
-        but one; then shuffle and batch.
+        dataset lacks a head or has sample weights. It ends when a dataset ends: `.repeat()` those
+        that are smaller, all but one; then shuffle and batch.
 
     Raises:
         ValueError: If samples have another structure, lack a modality that is not optional, or
@@ -64,8 +65,11 @@ def join_datasets(
         _check_inputs(number, dataset.element_spec, model)
     labels = [dataset.element_spec[1] for dataset in datasets]
     heads = _heads(labels)
+    weighted = any(len(dataset.element_spec) == 3 for dataset in datasets) or (
+        heads is not None and any(set(given) != set(heads) for given in labels)
+    )
     filled = [
-        dataset.map(_filler(model, given, heads, labels), tf.data.AUTOTUNE)
+        dataset.map(_filler(model, given, heads, weighted), tf.data.AUTOTUNE)
         for dataset, given in zip(datasets, labels, strict=True)
     ]
     shares = None if weights is None else [float(w) / sum(weights) for w in weights]
@@ -81,9 +85,10 @@ def join_datasets(
 def _check_inputs(number: int, spec, model: keras.Model) -> None:
     """Raises unless a dataset has what the model needs, and nothing else."""
     where = f"`datasets[{number}]`"
-    if not isinstance(spec, tuple) or len(spec) != 2 or not isinstance(spec[0], Mapping):
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not isinstance(spec[0], Mapping):
         raise ValueError(
-            f"{where} must give samples ({{modality: array}}, labels). Received elements: {spec}."
+            f"{where} must give samples ({{modality: array}}, labels) or ({{modality: array}}, "
+            f"labels, sample_weight). Received elements: {spec}."
         )
     unknown = sorted(set(spec[0]) - set(model.input))
     if unknown:
@@ -135,14 +140,19 @@ def _heads(specs) -> dict[str, tf.TensorSpec] | None:
     return heads if True in kinds else None
 
 
-def _filler(model: keras.Model, given, heads, labels_of_all):
+def _filler(model: keras.Model, given, heads, weighted: bool):
     """Returns the function that completes a sample of the dataset whose labels are `given`."""
-    weighted = heads is not None and any(set(labels) != set(heads) for labels in labels_of_all)
 
-    def fill(inputs, labels):
+    def weight_of(head: str, weights) -> tf.Tensor:
+        if head not in given:
+            return tf.constant(0.0)
+        weight = weights[head] if isinstance(weights, Mapping) else weights
+        return tf.cast(weight, tf.float32)
+
+    def fill(inputs, labels, weights=1.0):
         inputs = _all_inputs(inputs, model)
         if heads is None:
-            return inputs, labels
+            return (inputs, labels, tf.cast(weights, tf.float32)) if weighted else (inputs, labels)
         labels = {
             head: tf.cast(labels[head], known.dtype)
             if head in given
@@ -151,7 +161,7 @@ def _filler(model: keras.Model, given, heads, labels_of_all):
         }
         if not weighted:
             return inputs, labels
-        return inputs, labels, {head: tf.constant(float(head in given)) for head in heads}
+        return inputs, labels, {head: weight_of(head, weights) for head in heads}
 
     return fill
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
+from mm_keras.data.outputs import outputs_with_loss
+
 
 def labels_for_outputs(dataset: tf.data.Dataset, model: keras.Model) -> tf.data.Dataset:
     """Gives every output the labels of the head that it belongs to.
@@ -12,6 +14,10 @@ def labels_for_outputs(dataset: tf.data.Dataset, model: keras.Model) -> tf.data.
     Students of `build_dml` and auxiliary heads predict what their head predicts: `"image_label"`,
     or `"image"` where there is one head, has the labels of `"label"`. Keras wants them under each
     output's own name. Sample weights are passed on likewise.
+
+    Outputs that predict nothing, such as `"gates"` of `build_dfn` or `"<views>_saliency"` of
+    `build_mvcnn`, get zeros where the model is compiled with a dict of losses that leaves them out:
+    nothing reads them, but a model with metrics does not train without.
 
     Args:
         dataset: Elements `(inputs, labels)` or `(inputs, labels, sample_weight)`; labels an array,
@@ -46,21 +52,32 @@ def labels_for_outputs(dataset: tf.data.Dataset, model: keras.Model) -> tf.data.
     heads = [_heads_of(part, model) for part in spec[1:]]
 
     def rename(inputs, *parts):
+        def values(part, head):
+            if head is None:
+                return _zeros(inputs, model)
+            return part[head] if isinstance(part, Mapping) else part
+
         return inputs, *(
-            {
-                output: part[head] if isinstance(part, Mapping) else part
-                for output, head in head_of.items()
-            }
+            {output: values(part, head) for output, head in head_of.items()}
             for part, head_of in zip(parts, heads, strict=True)
         )
 
     return dataset.map(rename, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _heads_of(labels, model: keras.Model) -> dict[str, str]:
-    """Returns `{output: head}` for the heads that there are labels of."""
+def _zeros(inputs, model: keras.Model) -> tf.Tensor:
+    """Returns one number for each sample of a batch, or one for a single sample."""
+    name, entered = next(iter(model.input.items()))
+    batched = len(inputs[name].shape) == len(entered.shape)
+    return tf.zeros(tf.shape(inputs[name])[:1] if batched else ())
+
+
+def _heads_of(labels, model: keras.Model) -> dict[str, str | None]:
+    """Returns `{output: head}` for the heads that there are labels of; `None`: it needs none."""
     layers = {layer.name for layer in model.layers}
     outputs = sorted(model.output)
+    trained = outputs_with_loss(model)
+    untrained = set(outputs) - (set(outputs) if trained is None else trained)
 
     def head_of(output: str, heads) -> str | None:
         if output in heads:
@@ -72,16 +89,20 @@ def _heads_of(labels, model: keras.Model) -> dict[str, str]:
     if isinstance(labels, Mapping):
         found = {output: head_of(output, sorted(labels)) for output in outputs}
         lacking = [output for output, head in found.items() if head is None]
+        lacking = [output for output in lacking if output not in untrained]
         if lacking:
             raise ValueError(
                 f"`dataset` must give labels for the outputs {outputs}. "
                 f"Received: {sorted(labels)}, without those of {lacking}."
             )
         return found
-    common = [h for h in outputs if all(head_of(output, [h]) for output in outputs)]
+    for needed in (outputs, [output for output in outputs if output not in untrained]):
+        common = [h for h in outputs if all(head_of(output, [h]) for output in needed)]
+        if common:
+            break
     if len(common) != 1:
         raise ValueError(
             f"`dataset` must give a dict of labels for the outputs {outputs}, which are not all "
             "of one head. Received: one array."
         )
-    return dict.fromkeys(outputs, common[0])
+    return {output: head_of(output, common) for output in outputs}

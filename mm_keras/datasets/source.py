@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from mm_keras._checks import nearest
+from mm_keras._checks import PRESENT, nearest
 from mm_keras.datasets.av_digits.load import av_digits
 from mm_keras.modalities import Audio, Modality, Tabular, Text
 
@@ -110,6 +110,10 @@ class Source:
                 name: _prepared(spec, name, self._features(name), example)
                 for name, spec in modalities.items()
             }
+            for name, spec in modalities.items():
+                if spec.presence_shape is not None:  # TFDS has no samples that lack something
+                    shape = (tf.shape(inputs[name])[0], *spec.presence_shape)
+                    inputs[name + PRESENT] = tf.ones(shape, tf.bool)
             if isinstance(self.labels, str):
                 return inputs, example[self.labels]
             return inputs, {head: example[feature] for head, feature in self.labels.items()}

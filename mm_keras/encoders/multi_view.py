@@ -1,12 +1,12 @@
 """Views of an object to positions of one pooled feature map."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 
 from mm_keras._checks import nearest
 from mm_keras.encoders.views import ViewsEncoder
-from mm_keras.layers import AnyPresent, ViewPooling
+from mm_keras.layers import AnyPresent, ViewDropout, ViewMask, ViewPooling
 from mm_keras.modalities import Views
 
 Cut = Callable[[keras.Model], tuple[keras.Model, keras.Model | None]]
@@ -19,6 +19,8 @@ class MultiViewEncoder(ViewsEncoder):
         cut: Returns CNN1 and CNN2 of a backbone; where CNN2 is `None`, the backbone is CNN1. With
             a backbone for each view, CNN2 is that of the first.
         view_pooling: A mode of `ViewPooling`, or a layer with its call arguments.
+        view_dropout: Rate at which views are dropped in training.
+        seeds: Gives the seed of that.
         saliencies: A list that gets the saliency `(B, V)` of every call; `None`: not computed.
     """
 
@@ -31,6 +33,8 @@ class MultiViewEncoder(ViewsEncoder):
         *,
         cut: Cut,
         view_pooling: str | keras.layers.Layer = "max",
+        view_dropout: float = 0.0,
+        seeds: Iterator[int | None],
         saliencies: list | None = None,
     ):
         super().__init__(spec, width, name, backbone)
@@ -41,19 +45,28 @@ class MultiViewEncoder(ViewsEncoder):
             view_pooling = ViewPooling(view_pooling, name=f"{name}_view_pooling")
         self.pool = view_pooling
         self.saliencies = saliencies
+        self.drop = None
+        if view_dropout:
+            self.drop = ViewDropout(view_dropout, next(seeds), name=f"{name}_view_dropout")
+        self.view_mask = ViewMask(name=f"{name}_view_mask")
         self.any_present = AnyPresent(name=f"{name}_any_present")
         self.stack = None
 
     def __call__(self, inputs, present=None):
         maps = self.maps(inputs)
+        mask = self.kept(maps, present)
         if self.saliencies is None:
-            x = self.pool(maps, mask=present)
+            x = self.pool(maps, mask=mask)
         else:
-            x, saliency = self.pool(maps, mask=present, return_saliency=True)
+            x, saliency = self.pool(maps, mask=mask, return_saliency=True)
             self.saliencies.append(saliency)
         if self.second is not None:
             x = self.second(x)
         return self.project(x), self.presence(present, x)
+
+    def kept(self, maps, present):
+        """Returns the mask of the views that are pooled; `None`: all of them, always."""
+        return self.drop(self.view_mask(maps, present=present)) if self.drop else present
 
     def maps(self, inputs):
         """Returns CNN1's features of every view, `(B, V, …, C)`."""

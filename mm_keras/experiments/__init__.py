@@ -2,6 +2,17 @@
 
 from mm_keras.experiments.config import Experiment, read_config
 from mm_keras.experiments.demo import run_demo
+from mm_keras.experiments.inspect_data import inspect_data
+from mm_keras.experiments.inspection import Inspection
 from mm_keras.experiments.run import Outcome, outcome_table, run_experiment
 
-__all__ = ["Experiment", "Outcome", "outcome_table", "read_config", "run_demo", "run_experiment"]
+__all__ = [
+    "Experiment",
+    "Inspection",
+    "Outcome",
+    "inspect_data",
+    "outcome_table",
+    "read_config",
+    "run_demo",
+    "run_experiment",
+]

@@ -12,6 +12,8 @@ import yaml
 from mm_keras import modalities as specs
 from mm_keras import training
 from mm_keras._checks import check_choice, check_int, nearest
+from mm_keras.data import ArraySource, FolderSource, TableSource, TFRecordSource
+from mm_keras.data.sources import Described
 from mm_keras.datasets.source import Source
 from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression
@@ -26,6 +28,13 @@ CALLBACKS = {
         *(getattr(training, name) for name in training.__all__ if name != "ProgressBar"),
     )
     if isinstance(cls, type) and issubclass(cls, keras.callbacks.Callback)
+}
+SOURCES = {
+    "tfds": Source,
+    "table": TableSource,
+    "folder": FolderSource,
+    "arrays": ArraySource,
+    "tfrecord": TFRecordSource,
 }
 HEADS = {cls.__name__: cls for cls in (Classification, MultiLabel, Regression)}
 MODALITIES = {name: getattr(specs, name) for name in specs.__all__ if name != "Modality"}
@@ -60,7 +69,7 @@ class Experiment:
         builder: Name of a builder.
         num_classes: As the builder takes it.
         options: Further arguments of the builder.
-        source: The dataset.
+        source: The dataset: a `Source` of TFDS, or one of `mm.data`.
         splits: Its parts.
         optimizer: Name of a Keras optimizer, or its serialised form.
         learning_rate: Of the optimizer; `None`: its default.
@@ -74,7 +83,7 @@ class Experiment:
 
     modalities: dict[str, Modality]
     num_classes: Any
-    source: Source
+    source: Source | Described
     builder: str = "build_mcnn"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     splits: Splits = dataclasses.field(default_factory=Splits)
@@ -137,9 +146,10 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         name: _modality(name, options)
         for name, options in _mapping("modalities", config["modalities"]).items()
     }
+    builder = _builder(config["builder"])
     parts = {
-        **_builder(config["builder"]),
-        **_dataset(config["dataset"]),
+        **builder,
+        **_dataset(config["dataset"], modalities, builder["num_classes"]),
         **_part("compile", config, ["optimizer", "learning_rate", "loss", "metrics"]),
         **_part("fit", config, ["epochs", "callbacks"]),
         **{key: config[key] for key in ("seed", "output") if key in config},
@@ -234,10 +244,30 @@ def _callbacks(config: Any) -> dict[str, dict[str, Any]]:
     return made
 
 
-def _dataset(options: Any) -> dict[str, Any]:
+def _dataset(options: Any, modalities: Mapping[str, Modality], num_classes: Any) -> dict[str, Any]:
     options = dict(_mapping("dataset", options))
+    kind = options.pop("type", "tfds")
+    check_choice("dataset.type", kind, SOURCES)
+    cls = SOURCES[kind]
     split_keys = [field.name for field in dataclasses.fields(Splits)]
-    source_keys = [field.name for field in dataclasses.fields(Source)]
-    _check_keys("dataset", options, [*source_keys, *split_keys])
+    source_keys = {field.name for field in dataclasses.fields(cls)} - {"modalities"}
+    _check_keys("dataset", options, [*sorted(source_keys), *split_keys])
     splits = {key: options.pop(key) for key in split_keys if key in options}
-    return {"source": _made("dataset", Source, options), "splits": Splits(**splits)}
+    if kind == "folder":
+        options["modalities"] = modalities
+    if "classes" in source_keys:
+        options["classes"] = _classes(options.get("labels"), options.get("classes"), num_classes)
+    return {"source": _made("dataset", cls, options), "splits": Splits(**splits)}
+
+
+def _classes(labels: Any, given: Any, num_classes: Any) -> Any:
+    """Returns what labels are: numbers for heads that predict such, unless the file says more."""
+
+    def of(head: Any) -> str | None:
+        return "numbers" if isinstance(head, Regression | MultiLabel) else None
+
+    if isinstance(labels, Mapping):
+        heads = num_classes if isinstance(num_classes, Mapping) else {}
+        given = given if isinstance(given, Mapping) else dict.fromkeys(labels, given)
+        return {head: given.get(head) or of(heads.get(head)) for head in labels}
+    return given or of(num_classes)

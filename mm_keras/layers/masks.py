@@ -42,8 +42,8 @@ class ZeroMasked(keras.layers.Layer):
     """Sets the positions that a mask leaves out to zero, and their gradient with them.
 
     Call arguments:
-        inputs: `(B, N, D)`.
-        mask: `(B, N)` or `(B, 1)` bool.
+        inputs: `(B, N, D)`, or `(B, D)` where a whole sample is left out.
+        mask: `(B, N)` or `(B, 1)` bool; for `(B, D)`: `(B, 1)`.
     """
 
     def __init__(self, **kwargs):
@@ -51,7 +51,9 @@ class ZeroMasked(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs, mask):
-        return ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
+        if len(inputs.shape) == 2:  # one vector a sample
+            return ops.where(mask, inputs, ops.zeros_like(inputs))
+        return zero_masked(inputs, mask)[0]
 
     def compute_output_shape(self, inputs_shape, mask_shape=None):
         return inputs_shape
@@ -93,3 +95,56 @@ class AnyPresent(keras.layers.Layer):
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor((inputs.shape[0], 1), dtype="bool")
+
+
+@keras.saving.register_keras_serializable("mm_keras")
+class AllPresent(keras.layers.Layer):
+    """The mask of several modalities together: `[(B, N_i), …]` → `(B, 1)` bool.
+
+    True where each of them has a position.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs):
+        present = [ops.any(ops.cast(mask, "bool"), axis=1, keepdims=True) for mask in inputs]
+        return ops.all(ops.concatenate(present, axis=1), axis=1, keepdims=True)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((inputs[0].shape[0], 1), dtype="bool")
+
+
+def zero_masked(inputs, mask):
+    """Returns `(B, N, D)` with zeros where the mask leaves positions out, and the mask `(B, N)`.
+
+    What is absent may hold anything, and no weight times infinity is not a number.
+
+    Args:
+        inputs: `(B, N, D)`.
+        mask: `(B, N)` or `(B, 1)` bool; or `None`, which comes back.
+    """
+    if mask is None:
+        return inputs, None
+    mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(inputs)[:2])
+    return ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs)), mask
+
+
+@keras.saving.register_keras_serializable("mm_keras")
+class ViewMask(keras.layers.Layer):
+    """The mask of views, one entry for each: `(B, V, …)` → `(B, V)` bool.
+
+    Call arguments:
+        inputs: `(B, V, …)`, of which only the shape matters.
+        present: Optional, `(B, 1)` or `(B, V)` bool: which of them are there. `None`: all.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs, present=None):
+        views = ops.ones(ops.shape(inputs)[:2], dtype="bool")
+        return views if present is None else ops.logical_and(views, ops.cast(present, "bool"))
+
+    def compute_output_spec(self, inputs, present=None):
+        return keras.KerasTensor(inputs.shape[:2], dtype="bool")

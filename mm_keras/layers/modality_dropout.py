@@ -3,12 +3,11 @@
 import keras
 from keras import ops
 
-from mm_keras._checks import check_number
-from mm_keras.layers.training_only import TrainingOnly
+from mm_keras.layers.presence_dropout import PresenceDropout
 
 
 @keras.saving.register_keras_serializable("mm_keras")
-class ModalityDropout(TrainingOnly, keras.layers.Layer):
+class ModalityDropout(PresenceDropout):
     """Marks whole modalities of a sample as absent, at random, in training.
 
     It works on masks, so that a dropped modality is absent in the sense of every fusion layer:
@@ -29,22 +28,12 @@ class ModalityDropout(TrainingOnly, keras.layers.Layer):
     Reference: Neverova et al., ModDrop: adaptive multi-modal gesture recognition, 2015.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        check_number("rate", rate, below=1.0)
-        self.rate = rate
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
     def call(self, inputs, training=False):
         if not training or not self.rate:
             return inputs
         names = sorted(inputs)
         present = ops.stack([ops.any(inputs[name], axis=1) for name in names], axis=1)  # (B, M)
-        draws = keras.random.uniform(ops.shape(present), seed=self.seed_generator)
-        drawn = ops.where(present, draws, -ops.ones_like(draws))
-        last = ops.one_hot(ops.argmax(drawn, axis=1), len(names), dtype="bool")
-        kept = ops.logical_or(draws >= self.rate, last)
+        kept = self.keep_some(present)
         return {
             name: ops.logical_and(inputs[name], kept[:, index : index + 1])
             for index, name in enumerate(names)
@@ -52,6 +41,3 @@ class ModalityDropout(TrainingOnly, keras.layers.Layer):
 
     def compute_output_spec(self, inputs, training=False):
         return {name: keras.KerasTensor(mask.shape, dtype="bool") for name, mask in inputs.items()}
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -87,3 +87,24 @@ class MultimodalLayer(keras.layers.Layer):
                 f"Received: {widths}."
             )
         return next(iter(widths.values()))
+
+    @staticmethod
+    def joined(features, mask, names):
+        """Returns the positions of all `names` one after the other, and their mask or `None`.
+
+        Args:
+            features: `{name: (B, N_i, D)}`.
+            mask: `{name: (B, N_i) or (B, 1) bool}`; a name left out is present throughout.
+            names: Those to join, in that order.
+
+        Returns:
+            `(B, ΣN_i, D)` and `(B, ΣN_i)`.
+        """
+        sequence = ops.concatenate([features[name] for name in names], axis=1)
+        if not any(name in mask for name in names):
+            return sequence, None
+        kept = []
+        for name in names:
+            everywhere = ops.ones_like(features[name][..., 0], dtype="bool")
+            kept.append(ops.logical_and(ops.cast(mask.get(name, True), "bool"), everywhere))
+        return sequence, ops.concatenate(kept, axis=1)

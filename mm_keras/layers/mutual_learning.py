@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mm_keras._checks import check_choice, check_number
+from mm_keras._checks import check_choice, check_number, check_positive
 from mm_keras.layers.students import ACTIVATIONS, check_students, stack_students
 from mm_keras.layers.training_only import TrainingOnly
 
@@ -138,11 +138,7 @@ class MutualLearning(TrainingOnly, keras.layers.Layer):
 
 def check_temperature(temperature: float, activation: str) -> None:
     """Raises unless `temperature` is above 0, and 1 where there is no distribution to soften."""
-    check_number("temperature", temperature)
-    if not 0 < temperature < float("inf"):
-        raise ValueError(
-            f"`temperature` must be above 0 and finite. Received: temperature={temperature}."
-        )
+    check_positive("temperature", temperature)
     if activation == "linear" and temperature != 1:
         raise ValueError(
             "`temperature` must be 1 where the prediction is a number, which is no distribution "

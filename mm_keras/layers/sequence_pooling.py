@@ -42,18 +42,12 @@ class SequencePooling(keras.layers.Layer):
         # float32: sums over many positions would overflow in float16.
         x = ops.cast(inputs, "float32")
         if self.mode == "max":
-            pooled = self._max(x, mask)
+            pooled = masked_max(x, mask, axis=1)
         elif self.mode == "mean":
             pooled = self._mean(x, mask)
         else:
             pooled = self._attend(x, mask)
         return ops.cast(pooled, self.compute_dtype)
-
-    def _max(self, x, mask):
-        if mask is None:
-            return ops.max(x, axis=1)
-        highest = ops.max(ops.where(mask, x, ops.full_like(x, -float("inf"))), axis=1)
-        return ops.where(ops.any(mask, axis=1), highest, ops.zeros_like(highest))
 
     def _mean(self, x, mask):
         if mask is None:
@@ -75,6 +69,20 @@ class SequencePooling(keras.layers.Layer):
         return {**super().get_config(), "mode": self.mode}
 
 
+def masked_max(x, mask=None, axis: int = -1):
+    """Maximum over the entries that `mask` keeps; where it keeps none, 0.
+
+    Args:
+        x: A float tensor.
+        mask: A bool tensor that broadcasts to `x`, or `None`.
+        axis: The axis that goes away.
+    """
+    if mask is None:
+        return ops.max(x, axis=axis)
+    highest = ops.max(ops.where(mask, x, ops.full_like(x, -float("inf"))), axis=axis)
+    return ops.where(ops.any(mask, axis=axis), highest, ops.zeros_like(highest))
+
+
 def masked_softmax(scores, mask=None, axis: int = -1):
     """Softmax over the entries that `mask` keeps; the others, and rows without any, give 0.
 
@@ -83,6 +91,8 @@ def masked_softmax(scores, mask=None, axis: int = -1):
         mask: A bool tensor that broadcasts to `scores`, or `None`.
         axis: The axis that sums to 1.
     """
+    if mask is None and scores.shape[axis] == 1:  # Keras warns of a softmax over one
+        mask = ops.ones_like(scores, dtype="bool")
     if mask is None:
         return ops.softmax(scores, axis=axis)
     mask = ops.broadcast_to(mask, ops.shape(scores))

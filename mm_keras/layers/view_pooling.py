@@ -5,10 +5,11 @@ import math
 import keras
 from keras import ops
 
-from mm_keras._checks import check_choice, check_number
+from mm_keras._checks import check_choice, check_int, check_number
 from mm_keras.layers.sequence_pooling import masked_softmax
 
-VIEW_POOLINGS = ("max", "mean", "logsumexp", "attention")
+VIEW_POOLINGS = ("max", "mean", "logsumexp", "attention", "group")
+LOWEST_SCORE = 1e-6  # a view that discriminates nothing still has a weight, so that groups have one
 
 
 @keras.saving.register_keras_serializable("mm_keras")
@@ -26,8 +27,14 @@ class ViewPooling(keras.layers.Layer):
             - `"logsumexp"`: `log(Σ_v exp(r x_v) / V) / r`, a smooth maximum between the two.
             - `"attention"`: `Σ_v a_v x_v`, `a = softmax_v(wᵀ x̄_v)`, where x̄_v is the mean of a
               view over its positions: one weight for a whole view.
+            - `"group"`: views that discriminate equally well form a group. A view's score is
+              `s_v = σ(wᵀ x̄_v)`, its group `⌊s_v groups⌋`; the views of a group g are averaged, and
+              the groups with the mean score ξ_g of their views as weights: `Σ_g ξ_g x̄_g / Σ_g ξ_g`.
         sharpness: r of `"logsumexp"`, above 0: towards 0 it is the mean, towards infinity the
             maximum.
+        groups: Of `"group"`: into how many ranges of equal width the scores, in (0, 1), are
+            divided. With one group it is the mean. While all views of every sample lie in one
+            group, the scores get no gradient.
 
     Call arguments:
         inputs: `(B, V, D)`, `(B, V, N, D)` or `(B, V, h, w, D)`.
@@ -42,8 +49,8 @@ class ViewPooling(keras.layers.Layer):
         float32. A sample's saliency sums to 1, or to 0 without any view.
 
     Raises:
-        ValueError: For an unknown `mode`, a `sharpness` that is not a finite number above 0, or
-            inputs of fewer than three axes.
+        ValueError: For an unknown `mode`, a `sharpness` that is not a finite number above 0,
+            `groups` below 1, or inputs of fewer than three axes.
 
     Example:
 
@@ -56,10 +63,11 @@ class ViewPooling(keras.layers.Layer):
 
     Reference: Su et al., Multi-view Convolutional Neural Networks for 3D Shape Recognition, 2015;
     Pinheiro and Collobert, From Image-level to Pixel-level Labeling with Convolutional Networks,
-    2015 (log-sum-exp); Ilse et al., Attention-based Deep Multiple Instance Learning, 2018.
+    2015 (log-sum-exp); Ilse et al., Attention-based Deep Multiple Instance Learning, 2018; Feng et
+    al., GVCNN: Group-View Convolutional Neural Networks for 3D Shape Recognition, 2018 (groups).
     """
 
-    def __init__(self, mode: str = "max", sharpness: float = 1.0, **kwargs):
+    def __init__(self, mode: str = "max", sharpness: float = 1.0, groups: int = 4, **kwargs):
         super().__init__(**kwargs)
         check_choice("mode", mode, VIEW_POOLINGS)
         check_number("sharpness", sharpness)
@@ -68,8 +76,10 @@ class ViewPooling(keras.layers.Layer):
                 "`sharpness` must be above 0 and finite: use mode='mean' or mode='max' for the "
                 f"limits. Received: sharpness={sharpness}."
             )
+        check_int("groups", groups)
         self.mode = mode
         self.sharpness = sharpness
+        self.groups = groups
         self.supports_masking = True
 
     def build(self, inputs_shape):
@@ -78,7 +88,7 @@ class ViewPooling(keras.layers.Layer):
                 "`inputs` of ViewPooling must be (B, V, …, D). "
                 f"Received shape: {tuple(inputs_shape)}."
             )
-        if self.mode == "attention":
+        if self.mode in ("attention", "group"):
             self.score = self.add_weight(
                 shape=(inputs_shape[-1], 1), initializer="glorot_uniform", name="score"
             )
@@ -144,7 +154,20 @@ class ViewPooling(keras.layers.Layer):
         scores = ops.matmul(means, ops.cast(self.score, "float32"))  # (B, V, 1, …, 1)
         if mask is not None:
             mask = ops.any(mask, axis=(*inner, -1), keepdims=True)
-        return _softmax(scores, mask)
+        return self._group(scores, mask) if self.mode == "group" else _softmax(scores, mask)
+
+    def _group(self, scores, mask):
+        """Returns the weight of each view: its group's share, divided among the group."""
+        scores = ops.maximum(ops.sigmoid(scores), LOWEST_SCORE)
+        number = ops.minimum(ops.cast(self.groups * scores, "int32"), self.groups - 1)
+        members = ops.one_hot(number[..., 0], self.groups, dtype="float32")  # (B, V, 1, …, groups)
+        if mask is not None:
+            members = members * ops.cast(mask, "float32")
+        sizes = ops.sum(members, axis=1, keepdims=True)
+        shares = ops.sum(members * scores, axis=1, keepdims=True) / ops.maximum(sizes, 1.0)
+        total = ops.sum(shares, axis=-1, keepdims=True)
+        shares = shares / ops.where(total > 0, total, ops.ones_like(total))
+        return ops.sum(members * shares / ops.maximum(sizes, 1.0), axis=-1, keepdims=True)
 
     def compute_mask(self, inputs, previous_mask=None):
         return None  # the views are gone
@@ -157,7 +180,12 @@ class ViewPooling(keras.layers.Layer):
         return pooled, keras.KerasTensor((batch, views), dtype="float32")
 
     def get_config(self):
-        return {**super().get_config(), "mode": self.mode, "sharpness": self.sharpness}
+        return {
+            **super().get_config(),
+            "mode": self.mode,
+            "sharpness": self.sharpness,
+            "groups": self.groups,
+        }
 
 
 def _softmax(scores, mask):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from mm_keras._checks import check_number
+from mm_keras.losses.labels import as_distributions, is_class_numbers
 
 
 def classification_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0):
@@ -24,21 +25,11 @@ def classification_crossentropy(y_true, y_pred, from_logits=False, label_smoothi
     y_pred = ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32"))
     classes = y_pred.shape[-1]
     y_true = ops.convert_to_tensor(y_true)
-    shape = tuple(y_true.shape)
-    numbers = len(shape) == 1 or (len(shape) == 2 and shape[-1] == 1 and classes > 1)
-    if not numbers and (len(shape) != 2 or shape[-1] != classes):
-        raise ValueError(
-            f"`y_true` must be class numbers (B,) or (B, 1), or distributions (B, {classes}). "
-            f"Received shape: {shape}."
-        )
-    if numbers:
+    if is_class_numbers(y_true, classes) and not label_smoothing:
         y_true = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        if not label_smoothing:
-            return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits)
-        y_true = ops.one_hot(y_true, classes)
-    return keras.losses.categorical_crossentropy(
-        ops.cast(y_true, y_pred.dtype), y_pred, from_logits, label_smoothing
-    )
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits)
+    y_true = as_distributions(y_true, classes, y_pred.dtype)
+    return keras.losses.categorical_crossentropy(y_true, y_pred, from_logits, label_smoothing)
 
 
 @keras.saving.register_keras_serializable("mm_keras")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from mm_keras._checks import check_choice
+from mm_keras._graphs import needed_inputs
 from mm_keras.layers import ModalityInput, TrainingOnly, TrainingOutput
 from mm_keras.modalities import Modality
 
@@ -13,12 +14,13 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
     """Returns the graph that ships: the same layers and weights without what only training needs.
 
     Auxiliary outputs are dropped with their branches, and layers such as `ModalityDropout` are
-    bypassed. Predictions don't change.
+    bypassed; inputs that no output depends on any longer, such as `pair_id`, are dropped too: feed
+    none of these. Predictions don't change.
 
     Args:
         model: A functional model, from a builder of this package or made by hand.
-        outputs: Names of the outputs to keep, of a model with a dict of them; inputs that none of
-            them depends on are dropped too. `None`: all outputs that are not for training only.
+        outputs: Names of the outputs to keep, of a model with a dict of them. `None`: all outputs
+            that are not for training only.
 
     Raises:
         TypeError: If `model` is no functional model, or `outputs` no sequence of names.
@@ -52,11 +54,10 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
     inputs, kept = bypassed.input, bypassed.output
     if outputs is not None:
         kept = {name: kept[name] for name in outputs}
-        inputs = needed_inputs(inputs, kept)
     elif isinstance(kept, dict):
         dropped = {layer.name for layer in model.layers if isinstance(layer, TrainingOutput)}
         kept = {name: output for name, output in kept.items() if name not in dropped}
-    return keras.Model(inputs, kept, name=model.name)
+    return keras.Model(needed_inputs(inputs, kept), kept, name=model.name)
 
 
 def _check_outputs(model: keras.Model, outputs: Sequence[str]) -> None:
@@ -71,20 +72,6 @@ def _check_outputs(model: keras.Model, outputs: Sequence[str]) -> None:
         )
     for name in outputs:
         check_choice("outputs", name, sorted(model.output))
-
-
-def needed_inputs(inputs, outputs):
-    """Returns the inputs that some output depends on."""
-    if not isinstance(inputs, dict):
-        return inputs
-    for name in list(inputs):
-        others = {key: tensor for key, tensor in inputs.items() if key != name}
-        try:
-            keras.Model(others, outputs)
-        except ValueError:  # the graph is cut off from an input
-            continue
-        inputs = others
-    return inputs
 
 
 def modalities_of(model: keras.Model) -> dict[str, Modality]:

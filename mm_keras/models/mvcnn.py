@@ -1,6 +1,7 @@
 """Multi-view networks: a CNN on each view, features pooled across the views, then classified."""
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import keras
@@ -28,6 +29,7 @@ def build_mvcnn(
     *,
     view_pooling: str | keras.layers.Layer = "max",
     pool_after: str | None = None,
+    view_dropout: float = 0.0,
     saliency: bool = False,
     fusion: str | keras.layers.Layer = "concat",
     width: int = 128,
@@ -50,11 +52,14 @@ def build_mvcnn(
 
     Views may be missing, `mm.Views(…, optional_views=True)`: the input `<name>_present` is then
     `(B, V)` bool, and absent views have no weight. Where the views share a backbone, the weights
-    depend on neither V nor the order: those of a model for twelve views serve one for three, built
-    with the same options, by `three.set_weights(twelve.get_weights())`. Likewise the paper's two
-    stages, a CNN on single views first and the multi-view network from it, are those of the
-    example; with `shared=False` the first stage goes into each view's backbone, `<name>_backbone`,
-    `<name>_backbone_1`, ….
+    depend on neither V nor the order: `mm.with_views(model, 3)` is the same network for three
+    views. It predicts as well as with many if it learnt with few: see `view_dropout`.
+
+    The paper trains in two stages, a CNN on single views first and the network of views from it:
+    `mm.with_views(model, 1)` is that CNN, its head included, as in the example. Or take one that is
+    trained, from `build_mcnn` with the same options, for `"max"`, `"mean"` and `"logsumexp"`:
+    `model.set_weights(cnn.get_weights())`. With `shared=False` its backbone goes into each view's,
+    `<name>_backbone`, `<name>_backbone_1`, ….
 
     Compare it with that first stage, its scores averaged over the views: on pictures with
     independent noise that, or `"mean"`, often wins over `"max"`.
@@ -62,11 +67,13 @@ def build_mvcnn(
     Args:
         modalities: `{name: spec}`, at least one an `mm.Views`.
         num_classes: As in `build_mcnn`.
-        view_pooling: `"max"`, `"mean"`, `"logsumexp"` or `"attention"`, or an
+        view_pooling: `"max"`, `"mean"`, `"logsumexp"`, `"attention"` or `"group"`, or an
             `mm.layers.ViewPooling`: how views become one.
         pool_after: Name of the layer of the backbone after which views are pooled, e.g.
             `"stage2_pool"` of `"SmallCNN"`; all of the graph must pass through it. `None`: after
             the last layer, on the backbone's feature map.
+        view_dropout: Rate at which single views are dropped in training, in [0, 1); at least one
+            stays. Use it where the model will see fewer views than it is trained with.
         saliency: Whether each `mm.Views` has a further output `"<name>_saliency"`, `(B, V)`: the
             share of each view in the pooled features, see `mm.layers.ViewPooling`.
         fusion: As in `build_mcnn`.
@@ -97,13 +104,11 @@ def build_mvcnn(
     >>> import mm_keras as mm
     >>> pictures = np.random.uniform(0, 255, (4, 3, 8, 8, 1))  # 4 objects, 3 views of each
     >>> labels = np.array([0, 1, 0, 1])
-    >>> cnn = mm.build_mcnn({"views": mm.Image((8, 8, 1), backbone="SmallCNN")}, 2)
-    >>> cnn.compile("adam", mm.losses.classification())
-    >>> history = cnn.fit(
-    ...     {"views": pictures.reshape(-1, 8, 8, 1)}, np.repeat(labels, 3), verbose=0
-    ... )
     >>> model = mm.build_mvcnn({"views": mm.Views(3, (8, 8, 1), backbone="SmallCNN")}, 2)
-    >>> model.set_weights(cnn.get_weights())
+    >>> cnn = mm.with_views(model, 1)  # the same weights
+    >>> cnn.compile("adam", mm.losses.classification())
+    >>> single = {"views": pictures.reshape(-1, 1, 8, 8, 1)}
+    >>> history = cnn.fit(single, np.repeat(labels, 3), verbose=0)
     >>> model.compile("adam", mm.losses.classification())
     >>> history = model.fit({"views": pictures}, labels, verbose=0)
     >>> model.predict({"views": pictures}, verbose=0)["label"].shape
@@ -117,6 +122,7 @@ def build_mvcnn(
     _check_views(modalities, views, heads, view_pooling, pool_after, saliency)
     check_int("width", width)
     check_sizes("hidden", hidden)
+    check_number("view_dropout", view_dropout, below=1.0)
     check_number("dropout", dropout, below=1.0)
     check_number("modality_dropout", modality_dropout, below=1.0)
     fuse = get_fusion(fusion, pooling)
@@ -126,6 +132,8 @@ def build_mvcnn(
         MultiViewEncoder,
         cut=CutAfter(pool_after),
         view_pooling=view_pooling,
+        view_dropout=view_dropout,
+        seeds=itertools.repeat(None) if seed is None else itertools.count(seed + 1),
         saliencies=saliencies,
     )
     encoders = {**ENCODERS, Views: make_views}

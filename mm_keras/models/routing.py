@@ -8,9 +8,10 @@ import numpy as np
 from keras import ops
 
 from mm_keras._checks import check_int
+from mm_keras._graphs import needed_inputs
 from mm_keras.layers import AlwaysPresent, ApplyGates, ModalityGate
 from mm_keras.layers.multimodal import MultimodalLayer
-from mm_keras.models.inference import inference_model, needed_inputs
+from mm_keras.models.inference import inference_model
 
 GATES = "routed_gates"
 

@@ -1,9 +1,27 @@
 """Callbacks and choices of training."""
 
 from mm_keras.training.compilation import jit_compile
+from mm_keras.training.hard_negative_warm_up import HardNegativeWarmUp
 from mm_keras.training.mutual_ramp_up import MutualRampUp
 from mm_keras.training.progress import ProgressBar
+from mm_keras.training.progress_decay import ProgressDecay
+from mm_keras.training.reversal_schedule import ReversalSchedule
+from mm_keras.training.select_epoch import (
+    SelectEpoch,
+    target_score,
+)
 from mm_keras.training.student_losses import student_losses
 from mm_keras.training.temperature import TemperatureSchedule
 
-__all__ = ["MutualRampUp", "ProgressBar", "TemperatureSchedule", "jit_compile", "student_losses"]
+__all__ = [
+    "HardNegativeWarmUp",
+    "MutualRampUp",
+    "ProgressBar",
+    "ProgressDecay",
+    "ReversalSchedule",
+    "SelectEpoch",
+    "TemperatureSchedule",
+    "jit_compile",
+    "student_losses",
+    "target_score",
+]

@@ -1,12 +1,10 @@
 """The weight of mutual learning over the epochs."""
 
-import keras
-
-from mm_keras._checks import check_int
 from mm_keras.layers import MutualLearning
+from mm_keras.training.ramp_up import RampUp
 
 
-class MutualRampUp(keras.callbacks.Callback):
+class MutualRampUp(RampUp):
     """Raises the weight of every `MutualLearning` layer from 0 to the one it was made with.
 
     Students that know nothing yet teach each other to predict nothing: small networks collapse to
@@ -30,24 +28,16 @@ class MutualRampUp(keras.callbacks.Callback):
     """
 
     def __init__(self, warmup: int = 3, rampup: int = 6):
-        super().__init__()
-        check_int("warmup", warmup, minimum=0)
-        check_int("rampup", rampup, minimum=0)
-        self.warmup = warmup
-        self.rampup = rampup
+        super().__init__(warmup, rampup)
 
-    def share(self, epoch: int) -> float:
-        """Returns the share of the full weight in an epoch, counted from 0."""
-        return min(1.0, max(0.0, (epoch + 1 - self.warmup) / max(self.rampup, 1)))
-
-    def on_train_begin(self, logs=None):
-        self._layers = [x for x in self.model.layers if isinstance(x, MutualLearning)]
-        if not self._layers:
+    def layers(self):
+        found = [x for x in self.model.layers if isinstance(x, MutualLearning)]
+        if not found:
             raise ValueError(
                 "`model` must have a MutualLearning layer, as build_dml makes it. "
                 f"Received: {self.model.name!r} without one."
             )
+        return found
 
-    def on_epoch_begin(self, epoch, logs=None):
-        for layer in self._layers:
-            layer.current_weight.assign(layer.weight * self.share(epoch))
+    def assign(self, layer, share):
+        layer.current_weight.assign(layer.weight * share)

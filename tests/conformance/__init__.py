@@ -4,10 +4,10 @@ A new one joins the table in the module of its system and gets all of `mm_keras.
 `test_conformance.py` fails for one that does not.
 """
 
-from tests.conformance import dfn, dml, fusion, layers, losses, mcnn, mvcnn
+from tests.conformance import afe, cmn, dfn, dml, fusion, layers, losses, mcnn, mvcnn, nasn
 from tests.conformance.cases import BuilderCase, LayerCase, LossCase
 
-MODULES = (layers, losses, fusion, mcnn, dfn, dml, mvcnn)
+MODULES = (layers, losses, fusion, mcnn, cmn, dfn, nasn, dml, mvcnn, afe)
 
 
 def layer_cases() -> list[LayerCase]:
@@ -35,5 +35,13 @@ EXEMPT = {
     "Fusion": "abstract",
     "TrainingOnly": "a mixin without behaviour",
     "classification_crossentropy": "the function of ClassificationCrossentropy",
+    "focal_crossentropy": "the function of FocalCrossentropy",
     "get_fusion": "returns the fusion layers of the table",
+    "info_nce": "the function of InfoNCE",
+    "information_maximization": "the function of InformationMaximization",
+    "logit_adjusted_crossentropy": "the function of LogitAdjustedCrossentropy",
+    "maximum_mean_discrepancy": "the function of MaximumMeanDiscrepancy",
+    "siglip": "the function of SigLIP",
+    "triplet": "the function of Triplet",
+    "vse": "the function of VSE",
 }

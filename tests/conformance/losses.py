@@ -29,5 +29,33 @@ def loss_cases() -> list[LossCase]:
             logits,
             3e4 * wrong,
         ),
+        LossCase(
+            "FocalCrossentropy",
+            lambda: losses.FocalCrossentropy(gamma=1.5, alpha=[1.0, 0.5, 2.0, 1.0, 1.0]),
+            mixed.astype("float32"),
+            probabilities,
+            wrong,
+        ),
+        LossCase(
+            "FocalCrossentropy-logits",
+            lambda: losses.FocalCrossentropy(from_logits=True),
+            numbers,
+            logits,
+            3e4 * wrong,
+        ),
+        LossCase(
+            "LogitAdjustedCrossentropy",
+            lambda: losses.LogitAdjustedCrossentropy([5, 1, 1, 2, 1], tau=0.5),
+            mixed.astype("float32"),
+            probabilities,
+            wrong,
+        ),
+        LossCase(
+            "LogitAdjustedCrossentropy-logits",
+            lambda: losses.LogitAdjustedCrossentropy([5, 1, 1, 2, 1], from_logits=True),
+            numbers,
+            logits,
+            3e4 * wrong,
+        ),
         LossCase("classification", losses.classification, numbers, probabilities, wrong),
     ]

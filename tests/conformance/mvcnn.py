@@ -5,12 +5,26 @@ import numpy as np
 
 import mm_keras as mm
 from mm_keras import layers
-from tests.conformance.cases import LABELS, POSITIONS, PRESENT, BuilderCase, LayerCase, floats
+from mm_keras.layers.view_pooling import VIEW_POOLINGS
+from tests.conformance.cases import (
+    HEADS,
+    HEADS_LABELS,
+    HEADS_LOSSES,
+    LABELS,
+    POSITIONS,
+    PRESENT,
+    BuilderCase,
+    LayerCase,
+    floats,
+)
 
 
 def layer_cases():
-    """Returns the pooling of views."""
+    """Returns what acts on views."""
     return [
+        LayerCase("ViewDropout", lambda: layers.ViewDropout(0.5, seed=1), POSITIONS),
+        LayerCase("ViewMask", layers.ViewMask, floats(4, 3, 5)),
+        LayerCase("ViewMask-present", layers.ViewMask, floats(4, 3, 5), {"present": PRESENT}),
         *[
             LayerCase(
                 f"ViewPooling-{mode}{suffix}",
@@ -18,7 +32,7 @@ def layer_cases():
                 floats(4, 3, 2, 2, 5),
                 call_kwargs,
             )
-            for mode in ("max", "mean", "logsumexp", "attention")
+            for mode in VIEW_POOLINGS
             for suffix, call_kwargs in (
                 ("", {}),
                 ("-masked", {"mask": POSITIONS, "return_saliency": True}),
@@ -40,7 +54,7 @@ def builder_cases():
         "build_mvcnn",
         lambda: mm.build_mvcnn(
             {"views": views(optional_views=True), "extra": mm.Features(6)},
-            3,
+            HEADS,
             view_pooling="attention",
             pool_after="middle",
             saliency=True,
@@ -51,8 +65,8 @@ def builder_cases():
             "views_present": np.array([[1, 1], [0, 1], [0, 0]], "bool"),
             "extra": floats(3, 6),
         },
-        LABELS,
-        {"jit_compile": False},
+        HEADS_LABELS,
+        {"jit_compile": False, "loss": HEADS_LOSSES},
     )
     yield BuilderCase(
         "build_mvcnn-training",
@@ -60,6 +74,7 @@ def builder_cases():
             {"views": views(optional=True), "extra": mm.Features(6)},
             3,
             view_pooling="logsumexp",
+            view_dropout=0.3,
             fusion="gated",
             width=8,
             hidden=(4,),

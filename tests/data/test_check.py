@@ -44,7 +44,11 @@ NAN[5, 2] = np.nan
         ({"inputs": {"b_present": None}}, r"without \['b_present'\]"),
         ({"inputs": {"a": np.zeros((6, 5))}}, r"'a' in batches of shape \('B', 4\).*\(4, 5\)"),
         ({"inputs": {"a": NAN}}, r"NaN or infinity in 'a' of sample 5"),
-        ({"labels": {"tags": None}}, r"labels for the output 'tags'"),
+        ({"labels": {"tags": None, "digit": None}}, r"at least one output out of.*'tags'"),
+        (
+            {"labels": {"digits": np.zeros(6)}},
+            r"Did you mean 'digit'\? Received labels for: 'digits'",
+        ),
         ({"labels": {"tags": np.zeros((6, 3))}}, r"'tags' must have 2 columns.*\(4, 3\)"),
         ({"labels": {"digit": np.array([0, 1, 2, 3, 4, 12])}}, r"'digit'.*0…9. Received: 12"),
         ({"labels": {"digit": np.array([0, -1, 2, 3, 4, 5])}}, r"0…9. Received: -1"),
@@ -74,3 +78,74 @@ def test_one_output_takes_plain_labels():
     data = tf.data.Dataset.from_tensor_slices(({"a": np.zeros((3, 4))}, [0, 1, 3])).batch(3)
     with pytest.raises(ValueError, match=r"'label' must be whole numbers in 0…2. Received: 3"):
         mm.data.check_dataset(data, model)
+
+
+SOFTMAX = mm.losses.classification()
+
+
+def vectors(labels):
+    inputs = {"a": np.zeros((3, 4), "float32"), "b": np.zeros((3, 4), "float32")}
+    return tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(3)
+
+
+def gated():
+    return mm.build_dfn({"a": mm.Features(4), "b": mm.Features(4)}, {"x": 2, "y": 3}, width=4)
+
+
+def students():
+    return mm.build_dml({"a": mm.Features(4), "b": mm.Features(4)}, 3, width=4)
+
+
+def test_without_compiling_the_labels_that_are_there_are_checked(model):
+    assert mm.data.check_dataset(batches(labels={"tags": None}), model) == 6
+    assert mm.data.check_dataset(vectors({"y": [0, 1, 2]}), gated()) == 3
+    with pytest.raises(ValueError, match=r"'y' must be whole numbers in 0…2. Received: 3"):
+        mm.data.check_dataset(vectors({"y": [0, 1, 3]}), gated())
+
+
+@pytest.mark.parametrize("others", [{}, {"gates": None}])
+def test_outputs_without_a_loss_need_no_labels(others):
+    model = gated()
+    model.compile("sgd", {"x": SOFTMAX, "y": SOFTMAX, **others})
+    assert mm.data.check_dataset(vectors({"x": [0, 1, 1], "y": [0, 1, 2]}), model) == 3
+    with pytest.raises(ValueError, match=r"labels for the output 'y', which has a loss.*\['x'\]"):
+        mm.data.check_dataset(vectors({"x": [0, 1, 1]}), model)
+
+
+def test_one_loss_is_that_of_every_output():
+    model = gated()
+    model.compile("sgd", SOFTMAX)
+    with pytest.raises(ValueError, match=r"output 'gates', which has a loss.*dict of losses with"):
+        mm.data.check_dataset(vectors({"x": [0, 1, 1], "y": [0, 1, 2]}), model)
+
+
+def test_a_student_without_labels_is_named_and_the_ensemble_needs_none():
+    model = students()
+    model.compile("sgd", {"a": SOFTMAX, "b": SOFTMAX})
+    assert mm.data.check_dataset(vectors({"a": [0, 1, 1], "b": [0, 1, 1]}), model) == 3
+    with pytest.raises(ValueError, match="labels for the output 'b'"):
+        mm.data.check_dataset(vectors({"a": [0, 1, 1], "label": [0, 1, 1]}), model)
+    wrong = {"a": [0, 1, 1], "b": [0, 1, 1], "label": [0, 1, 7]}
+    with pytest.raises(ValueError, match=r"'label' must be whole numbers in 0…2. Received: 7"):
+        mm.data.check_dataset(vectors(wrong), model)
+
+
+def test_metrics_need_labels_for_every_output_as_keras_does():
+    model, data = gated(), vectors({"x": [0, 1, 1], "y": [0, 1, 2]})
+    model.compile("sgd", {"x": SOFTMAX, "y": SOFTMAX}, metrics={"x": "accuracy"})
+    with pytest.raises(KeyError, match="gates"):
+        model.fit(data, verbose=0)
+    model = gated()
+    model.compile("sgd", {"x": SOFTMAX, "y": SOFTMAX}, metrics={"x": "accuracy"})
+    with pytest.raises(ValueError, match=r"labels_for_outputs.*without \['gates'\]"):
+        mm.data.check_dataset(data, model)
+    data = mm.data.labels_for_outputs(data, model)
+    assert mm.data.check_dataset(data, model) == 3
+    assert "x_accuracy" in model.fit(data, verbose=0).history
+
+
+def test_a_dict_is_asked_for_the_outputs_that_have_a_loss():
+    model = mm.build_dfn({"a": mm.Features(4), "b": mm.Features(4)}, 2, width=4)
+    model.compile("sgd", {"label": SOFTMAX})
+    with pytest.raises(ValueError, match=r"dict for the outputs \['label'\]"):
+        mm.data.check_dataset(vectors([0, 1, 1]), model)

@@ -162,7 +162,7 @@ ERRORS = [
         r"must give single samples, 'seen' of shape \(2,\).*\(None, 2\). Join before `.batch`",
     ),
     (
-        lambda: join_datasets([PHOTOS.map(lambda x, y: (x, y, 1.0))], build()),
+        lambda: join_datasets([PHOTOS.map(lambda x, y: (x, y, 1.0, 1.0))], build()),
         r"`datasets\[0\]` must give samples",
     ),
     (
@@ -184,3 +184,25 @@ ERRORS = [
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def weigh(dataset, weights):
+    given = tf.data.Dataset.from_tensor_slices(weights)
+    return tf.data.Dataset.zip(dataset, given).map(lambda pair, weight: (*pair, weight))
+
+
+def test_sample_weights_are_kept():
+    joined = join_datasets([weigh(PHOTOS, np.full(4, 3.0)), SOUNDS], build(), seed=1)
+    found = {(bool(x["seen_present"][0]), float(weight)) for x, _, weight in joined}
+    assert found == {(True, 3.0), (False, 1.0)}
+
+
+def test_sample_weights_of_heads_are_kept():
+    def head(name):
+        return lambda x, y: (x, {name: y})
+
+    one = weigh(PHOTOS.map(head("digit")), np.full(4, 3.0))
+    other = weigh(SOUNDS.map(head("kind")), {"kind": np.full(2, 0.5)})
+    joined = join_datasets([one, other.repeat()], build({"digit": 2, "kind": 2}), seed=1)
+    found = {(float(w["digit"]), float(w["kind"])) for _, _, w in joined}
+    assert found == {(3.0, 0.0), (0.0, 0.5)}

@@ -1,6 +1,7 @@
 """Masks."""
 
 import numpy as np
+import pytest
 
 from mm_keras import layers
 from mm_keras.testing import gradients
@@ -29,3 +30,12 @@ def test_zero_masked():
         assert np.array_equal(layer(x, mask), expected)
         gradient = gradients(lambda t, layer=layer, m=mask: layer(t["x"], m), layer, {"x": x})["x"]
         assert np.array_equal(np.any(gradient, axis=-1), kept)
+
+
+@pytest.mark.parametrize("present", [None, [[True], [False]], [[True, False, True]] * 2])
+def test_view_mask(present):
+    expected = np.broadcast_to(True if present is None else present, (2, 3))
+    given = None if present is None else np.array(present)
+    mask = layers.ViewMask()(np.full((2, 3, 5), np.nan, "float32"), present=given)
+    np.testing.assert_array_equal(mask, expected)
+    assert mask.dtype == "bool"

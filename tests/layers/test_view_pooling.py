@@ -10,15 +10,28 @@ from tests.conformance.cases import POSITIONS, PRESENT, floats
 
 SHAPES = {"vectors": (4, 3, 5), "sequences": (4, 3, 6, 5), "maps": (4, 3, 2, 3, 5)}
 SHARPNESS = 2.0
+GROUPS = 3
 
 
 def pooling(mode, dtype="float32"):
-    return layers.ViewPooling(mode, sharpness=SHARPNESS, dtype=dtype)
+    return layers.ViewPooling(mode, sharpness=SHARPNESS, groups=GROUPS, dtype=dtype)
 
 
 def softmax(scores):
     powers = np.exp(scores - scores.max(axis=0))
     return powers / powers.sum(axis=0)
+
+
+def group_weights(scores, groups=GROUPS):
+    """Each view's weight, group after group, as Feng et al. have it."""
+    discrimination = 1 / (1 + np.exp(-scores))
+    edges = np.linspace(0, 1, groups + 1)[1:-1]
+    numbers = np.digitize(discrimination, edges)
+    weights = np.zeros(len(scores))
+    for number in set(numbers):
+        members = numbers == number
+        weights[members] = discrimination[members].mean() / members.sum()
+    return weights / sum(discrimination[numbers == number].mean() for number in set(numbers))
 
 
 def oracle(x, mask, mode, score=None):
@@ -40,7 +53,8 @@ def oracle(x, mask, mode, score=None):
             share[kept] = softmax(SHARPNESS * there).reshape(len(there), -1).mean(axis=1)
         else:
             means = there.reshape(len(there), -1, x.shape[-1]).mean(axis=1)
-            share[kept] = softmax((means @ score)[:, 0])
+            scores = (means @ score)[:, 0]
+            share[kept] = softmax(scores) if mode == "attention" else group_weights(scores)
             pooled.append(np.tensordot(share[kept], there, axes=1))
         saliency.append(share)
     return np.stack(pooled), np.stack(saliency)
@@ -53,7 +67,7 @@ def test_oracle(mode, shape, mask):
     x = floats(*SHAPES[shape]) - 2  # mostly negative: a zero from a masked view would win
     layer = pooling(mode)
     pooled, saliency = layer(x, mask=mask, return_saliency=True)
-    score = layer.score.numpy() if mode == "attention" else None
+    score = layer.score.numpy() if mode in ("attention", "group") else None
     kept = np.ones((4, 3), "bool") if mask is None else mask
     expected, share = oracle(x, kept, mode, score)
     np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
@@ -159,6 +173,55 @@ def test_ties_of_the_maximum_are_split_evenly():
     np.testing.assert_allclose(saliency, [[5 / 12, 5 / 12, 2 / 12, 0]], rtol=1e-6)
 
 
+def group_pooling(x, groups, factor=1.0):
+    layer = layers.ViewPooling("group", groups=groups)
+    layer.build(x.shape)
+    layer.set_weights([factor * np.linspace(-1, 2, x.shape[-1], dtype="float32")[:, None]])
+    return layer
+
+
+@pytest.mark.parametrize("mask", [None, POSITIONS], ids=["no mask", "(B, V)"])
+def test_one_group_is_the_mean(mask):
+    x = floats(4, 3, 2, 2, 5)
+    layer = group_pooling(x, groups=1)
+    pooled, saliency = layer(x, mask=mask, return_saliency=True)
+    mean, equal = pooling("mean")(x, mask=mask, return_saliency=True)
+    np.testing.assert_allclose(pooled, mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(saliency, equal, rtol=1e-5)
+    assert np.abs(group_pooling(x, groups=4)(x, mask=mask) - mean).max() > 0.01
+
+
+def test_groups_are_weighed_by_score_and_views_within_them_alike():
+    x = np.array([[[-1.0], [-1.1], [2.0], [-1.2]]], "float32")  # σ: .27, .25, .88, .23
+    layer = layers.ViewPooling("group", groups=2)
+    layer.build(x.shape)
+    layer.set_weights([np.ones((1, 1))])
+    _, saliency = layer(x, return_saliency=True)
+    low, high = np.mean(1 / (1 + np.exp([1.0, 1.1, 1.2]))), 1 / (1 + np.exp(-2.0))
+    expected = [low / 3, low / 3, high, low / 3] / (low + high)
+    np.testing.assert_allclose(saliency, [expected], rtol=1e-5)
+
+
+def test_scores_of_groups_learn_unless_all_views_are_in_one():
+    x = floats(4, 3, 2, 2, 5)
+    largest = {}
+    for groups in (1, 8):
+        layer = group_pooling(x, groups)
+        (gradient,) = gradients(lambda layer=layer: layer(x), layer).values()
+        largest[groups] = np.abs(gradient).max()
+    assert largest[1] < 1e-5
+    assert largest[8] > 1e-3
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_groups_of_scores_at_the_limits(sign):
+    x = np.full((1, 3, 5), 100.0, "float32") * np.array([1, 2, 3]).reshape(1, 3, 1)
+    layer = group_pooling(x, groups=4, factor=sign * 100.0)
+    pooled, saliency = layer(x, return_saliency=True)
+    np.testing.assert_allclose(pooled, x.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(saliency, np.full((1, 3), 1 / 3), rtol=1e-5)
+
+
 @pytest.mark.parametrize("views", [2, 7])
 @pytest.mark.parametrize("mode", VIEW_POOLINGS)
 def test_weights_do_not_depend_on_the_number_of_views(mode, views):
@@ -196,6 +259,8 @@ def test_float16_is_stable(mode, mask):
             ValueError,
             "`sharpness` must be at least 0",
         ),
+        (lambda: layers.ViewPooling(groups=0), ValueError, "`groups` must be an integer of at le"),
+        (lambda: layers.ViewPooling(groups=2.5), TypeError, "`groups` must be an integer"),
         (lambda: layers.ViewPooling()(floats(2, 3)), ValueError, r"must be \(B, V, …, D\).*\(2, 3"),
     ],
 )

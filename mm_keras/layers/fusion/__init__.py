@@ -8,6 +8,7 @@ from mm_keras.layers.fusion.concat import ConcatFusion
 from mm_keras.layers.fusion.cross_attention import CrossAttentionFusion
 from mm_keras.layers.fusion.elementwise import ElementwiseFusion
 from mm_keras.layers.fusion.gated import GatedFusion
+from mm_keras.layers.fusion.joint import JointFusion
 from mm_keras.layers.fusion.low_rank import LowRankFusion
 from mm_keras.layers.fusion.tensor import TensorFusion
 
@@ -20,6 +21,7 @@ FUSIONS = {
     "low_rank": (LowRankFusion, {}),
     "tensor": (TensorFusion, {}),
     "cross_attention": (CrossAttentionFusion, {}),
+    "joint": (JointFusion, {}),
 }
 
 
@@ -49,6 +51,7 @@ __all__ = [
     "ElementwiseFusion",
     "Fusion",
     "GatedFusion",
+    "JointFusion",
     "LowRankFusion",
     "TensorFusion",
     "get_fusion",

@@ -77,11 +77,8 @@ class CrossAttentionFusion(Fusion):
     def _attend(self, name, features, masks, training):
         index = self.names.index(name)
         others = [other for other in self.names if other != name]
-        keys = ops.concatenate([features[other] for other in others], axis=1)
-        kept = None
-        if any(other in masks for other in others):
-            full = {other: ops.ones(ops.shape(features[other])[:2], "bool") for other in others}
-            kept = ops.concatenate([masks.get(other, full[other]) for other in others], axis=1)
+        keys, kept = self.joined(features, masks, others)
+        if kept is not None:
             kept = ops.expand_dims(kept, 1)  # (B, 1, keys)
         context = self.attentions[index](
             features[name], keys, attention_mask=kept, training=training

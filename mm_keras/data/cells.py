@@ -1,0 +1,154 @@
+"""The cells of a table: as text, as numbers, or missing."""
+
+import csv
+import gzip
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mm_keras._checks import nearest
+
+Columns = dict[str, Sequence[Any]]
+
+
+class FileText(str):
+    """The text of a file, which it names; with a `reason` if it could not be read.
+
+    Args:
+        text: What the file holds.
+        path: Of the file.
+        reason: Why it holds no text; `""`: it does.
+    """
+
+    def __new__(cls, text: str, path: str, reason: str = "") -> "FileText":
+        self = super().__new__(cls, text)
+        self.path, self.reason = path, reason
+        return self
+
+
+def read_table(table: Any, delimiter: str | None = None) -> Columns:
+    """Returns the columns of a table, whatever it is.
+
+    Args:
+        table: The path of a CSV file (UTF-8, with a header; .tsv by tabs; .gz unpacked), a pandas
+            DataFrame, or `{column: values}`. Cells of a CSV file are texts; those of other tables
+            are left as they are.
+        delimiter: Of a CSV file; `None`: a tab for .tsv and .tsv.gz, a comma for others.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a row has more or fewer cells than the header, or columns differ in length.
+
+    Example:
+
+    >>> import mm_keras as mm
+    >>> sorted(mm.data.read_table({"title": ["red shoe", "hat"], "price": [20.0, 5.0]}))
+    ['price', 'title']
+    """
+    if isinstance(table, str | os.PathLike):
+        return _read_csv(pathlib.Path(table), delimiter)
+    if hasattr(table, "columns") and hasattr(table, "iloc"):
+        names = [str(name) for name in table.columns]
+        columns = {name: np.asarray(table.iloc[:, place]) for place, name in enumerate(names)}
+    elif isinstance(table, Mapping):
+        columns = {
+            str(name): values if isinstance(values, np.ndarray) else list(values)
+            for name, values in table.items()
+        }
+    else:
+        raise TypeError(
+            "`table` must be the path of a CSV file, a DataFrame, or {column: values}. "
+            f"Received: {type(table).__name__}."
+        )
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
+        raise ValueError(
+            f"`table` must have columns of one length, at least 1. Received lengths: {lengths}."
+        )
+    return columns
+
+
+def _read_csv(path: pathlib.Path, delimiter: str | None) -> Columns:
+    if not path.is_file():
+        raise FileNotFoundError(f"`table` must be an existing CSV file. Received: table={path}.")
+    if delimiter is None:
+        delimiter = "\t" if ".tsv" in path.suffixes else ","
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        header = next(reader, [])
+        if len(set(header)) != len(header) or not header:
+            raise ValueError(
+                f"{path} must begin with the names of its columns, each once. Received: {header}."
+            )
+        rows = [row for row in reader if row]
+    for number, row in enumerate(rows):
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path} must have {len(header)} cells in every row, as in the header. "
+                f"Received: {len(row)} in row {number}: {row}."
+            )
+    if not rows:
+        raise ValueError(f"{path} must have at least one row below the header. Received: none.")
+    return {
+        name: list(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)
+    }
+
+
+def column(columns: Columns, name: Any, argument: str) -> Sequence[Any]:
+    """Returns a column, or raises with the nearest name."""
+    if name not in columns:
+        raise ValueError(
+            f"`{argument}` must be a column of the table, one of {sorted(columns)}."
+            f"{nearest(name, columns)} Received: {name!r}."
+        )
+    return columns[name]
+
+
+def is_missing(cell: Any) -> bool:
+    """Returns whether a cell is empty: `None`, NaN, pandas' NA and NaT, or blank text."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(cell, str):
+        return not cell.strip() and not isinstance(cell, FileText)  # that one is there, but empty
+    return isinstance(cell, float | np.floating) and math.isnan(cell)
+
+
+def missing(cells: Sequence[Any]) -> np.ndarray:
+    """Returns which cells are empty, `(N,)` bool."""
+    return np.array([is_missing(cell) for cell in cells], bool)
+
+
+def numbers(cells: Sequence[Any]) -> tuple[np.ndarray, dict[int, str]]:
+    """Returns cells as float64, and `{row: reason}` of those that are no finite number."""
+    try:
+        values = np.asarray(cells, "float64")
+    except (TypeError, ValueError):
+        values = np.array([_number(cell) for cell in cells], "float64")
+    bad = {}
+    for row in np.flatnonzero(~np.isfinite(values)):
+        cell = cells[row]
+        bad[int(row)] = (
+            "an empty cell"
+            if not isinstance(cell, float | np.floating) and is_missing(cell)
+            else f"no finite number: {cell!r}"
+            if isinstance(cell, str)
+            else "NaN or infinity"
+        )
+    return np.where(np.isfinite(values), values, 0.0), bad
+
+
+def _number(cell: Any) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def texts(cells: Sequence[Any]) -> list[str]:
+    """Returns cells as text, empty ones as `""`."""
+    return ["" if is_missing(cell) else str(cell).strip() for cell in cells]
