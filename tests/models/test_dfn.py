@@ -89,7 +89,7 @@ def test_what_is_not_chosen_does_not_reach_the_label(selection):
     assert ((chosen.any(0)) & ~(chosen.all(0))).sum() >= 2
     kernel = model.get_layer("label_logits").kernel
     for index in range(3):
-        kernel_without = np.array(kernel)
+        kernel_without = kernel.numpy().copy()
         kernel_without[8 * index : 8 * index + 8] = 0
         other = build(three, selection=selection, fusion="concat")
         other.get_layer("label_logits").kernel.assign(kernel_without)
