@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from mm_keras._checks import check_int
+from mm_keras._checks import check_bool, check_int
 
 DOMAIN = "domain"
 
@@ -81,8 +81,7 @@ def domain_batches(
             "`batch_size` must be a multiple of the number of domains, which have equal shares of "
             f"it: {domains}. Received: batch_size={batch_size}."
         )
-    if not isinstance(mixed, bool):
-        raise TypeError(f"`mixed` must be a bool. Received: mixed={mixed!r}.")
+    check_bool("mixed", mixed)
 
     sources = [_with_weights(s) for s in sources]
     like = sources[0].element_spec

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mm_keras._checks import PRESENT, check_choice, check_number
+from mm_keras._checks import PRESENT, check_bool, check_choice, check_number
 from mm_keras.data.class_labels import each_head, softeners
 from mm_keras.data.elements import check_batched, check_elements, map_in_order, modalities_in
 from mm_keras.data.mix_parts import (
@@ -98,8 +98,7 @@ def mix(
     if alpha is None:
         alpha = 0.2 if method == "mixup" else 1.0
     check_number("alpha", alpha, minimum=1e-3)
-    if not isinstance(per_sample, bool):
-        raise TypeError(f"`per_sample` must be a bool. Received: per_sample={per_sample!r}.")
+    check_bool("per_sample", per_sample)
     mixers = _mixers(method, modalities, whole, modalities_in(spec[0]))
     soften = softeners(spec[1], num_classes)
 

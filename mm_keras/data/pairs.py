@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from mm_keras._checks import PRESENT, check_number
+from mm_keras._checks import PRESENT, check_bool, check_number
 from mm_keras.data.elements import (
     check_batched,
     check_elements,
@@ -82,8 +82,7 @@ def pairs(
             f"with it. Received: exchange={exchange!r}."
         )
     check_number("negatives", negatives)
-    if not isinstance(same_label, bool):
-        raise TypeError(f"`same_label` must be a bool. Received: same_label={same_label!r}.")
+    check_bool("same_label", same_label)
     if same_label and head_of(spec[1], head).shape.rank != 1:
         raise ValueError(
             "`same_label` must be False for labels that are no class numbers (B,). "

@@ -5,7 +5,7 @@ import zlib
 
 import tensorflow as tf
 
-from mm_keras._checks import check_int
+from mm_keras._checks import check_bool, check_int
 
 
 def with_seeds(
@@ -30,8 +30,7 @@ def with_seeds(
     if seed is None:
         seed = secrets.randbits(31)
     check_int("seed", seed, minimum=0)
-    if not isinstance(each_epoch, bool):
-        raise TypeError(f"`each_epoch` must be a bool. Received: each_epoch={each_epoch!r}.")
+    check_bool("each_epoch", each_epoch)
     salted = zlib.crc32(f"{purpose} {seed}".encode())
     draws = tf.data.Dataset.random(salted, rerandomize_each_iteration=each_epoch)
     keys = draws.map(lambda draw: tf.stack([draw, tf.constant(salted, draw.dtype)]))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mm_keras._checks import PRESENT, check_choice, check_int, check_names, check_number
+from mm_keras._checks import PRESENT, check_bool, check_choice, check_int, check_names, check_number
 
 PLACES = {"start": 0.0, "center": 0.5, "end": 1.0}
 
@@ -48,8 +48,7 @@ class Stream:
         check_choice("place", self.place, PLACES)
         if self.tolerance is not None:
             check_number("tolerance", self.tolerance)
-        if not isinstance(self.join, bool):
-            raise TypeError(f"`join` must be a bool. Received: join={self.join!r}.")
+        check_bool("join", self.join)
         if self.join and not self.shape:
             raise ValueError(
                 "`join` must be False for items that are numbers. Received: join=True."

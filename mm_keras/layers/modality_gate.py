@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mm_keras._checks import check_choice, check_int, check_number
+from mm_keras._checks import check_bool, check_choice, check_int, check_number
 from mm_keras.layers.apply_gates import scale
 from mm_keras.layers.multimodal import MultimodalLayer
 from mm_keras.layers.sequence_pooling import SequencePooling, masked_softmax
@@ -220,8 +220,7 @@ def check_gate(selection, top_k, level, temperature, gumbel) -> None:
             "`temperature` must be above 0. Received: temperature=0. "
             "Use selection='hard' for the highest score alone."
         )
-    if not isinstance(gumbel, bool):
-        raise TypeError(f"`gumbel` must be a bool. Received: gumbel={gumbel!r}.")
+    check_bool("gumbel", gumbel)
 
 
 def check_top_k(selection, top_k, names) -> None:

@@ -145,7 +145,7 @@ class ViewPooling(keras.layers.Layer):
             attained = ops.cast(attained, "float32")
             return attained / ops.maximum(ops.sum(attained, axis=1, keepdims=True), 1.0)
         if self.mode == "logsumexp":
-            return _softmax(self.sharpness * x, mask)
+            return masked_softmax(self.sharpness * x, mask, axis=1)
         if self.mode == "mean":
             kept = ops.ones_like(x) if mask is None else ops.cast(mask, "float32")
             return kept / ops.maximum(ops.sum(kept, axis=1, keepdims=True), 1.0)
@@ -154,7 +154,11 @@ class ViewPooling(keras.layers.Layer):
         scores = ops.matmul(means, ops.cast(self.score, "float32"))  # (B, V, 1, …, 1)
         if mask is not None:
             mask = ops.any(mask, axis=(*inner, -1), keepdims=True)
-        return self._group(scores, mask) if self.mode == "group" else _softmax(scores, mask)
+        return (
+            self._group(scores, mask)
+            if self.mode == "group"
+            else masked_softmax(scores, mask, axis=1)
+        )
 
     def _group(self, scores, mask):
         """Returns the weight of each view: its group's share, divided among the group."""
@@ -186,9 +190,3 @@ class ViewPooling(keras.layers.Layer):
             "sharpness": self.sharpness,
             "groups": self.groups,
         }
-
-
-def _softmax(scores, mask):
-    if mask is None and scores.shape[1] == 1:  # Keras warns of a softmax over one
-        mask = ops.ones_like(scores, dtype="bool")
-    return masked_softmax(scores, mask, axis=1)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from mm_keras._checks import check_choice, check_int, check_number
+from mm_keras._checks import check_bool, check_choice, check_int, check_number
 
 PACKAGE = "mm_keras"
 MODEL = "model:"  # stands before the name of a backbone that was passed as a keras.Model
@@ -53,8 +53,7 @@ class Modality:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _tuple(getattr(self, field.name)))
-        if not isinstance(self.optional, bool):
-            raise TypeError(f"`optional` must be a bool. Received: optional={self.optional!r}.")
+        check_bool("optional", self.optional)
         if not isinstance(self.trainable, bool):
             check_int("trainable", self.trainable)
         check_choice("normalization", self.normalization, [None, "batch", "layer"])

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import keras
 
-from mm_keras._checks import check_int, check_rank
+from mm_keras._checks import check_bool, check_int, check_rank
 from mm_keras.modalities.base import Pictorial, spec
 
 
@@ -41,13 +41,8 @@ class Views(Pictorial):
         super().__post_init__()
         check_int("count", self.count)
         check_rank("shape", self.shape, "HWC")
-        if not isinstance(self.shared, bool):
-            raise TypeError(f"`shared` must be a bool. Received: shared={self.shared!r}.")
-        if not isinstance(self.optional_views, bool):
-            raise TypeError(
-                "`optional_views` must be a bool. "
-                f"Received: optional_views={self.optional_views!r}."
-            )
+        check_bool("shared", self.shared)
+        check_bool("optional_views", self.optional_views)
         if not self.shared and isinstance(self.backbone, keras.Model):
             raise ValueError(
                 "`shared` must be True for a backbone that is a keras.Model: one model has one set "

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_choice, check_int, check_number, check_sizes
+from mm_keras._checks import check_bool, check_choice, check_int, check_number, check_sizes
 from mm_keras.layers import (
     ConditionalFeatures,
     DomainWeighting,
@@ -19,8 +19,10 @@ from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    check_layers,
     dense_layers,
     drop_modalities,
+    named_output,
 )
 
 METHODS = ("dann", "cdan", "mmd")
@@ -123,15 +125,14 @@ def build_afe(
     modalities = check_modalities(modalities)
     heads = check_heads(num_classes, modalities)
     outputs_of = _check_alignment(modalities, heads, method, align)
-    conditional = method == "cdan" or _check_bool("entropy_conditioning", entropy_conditioning)
-    _check_predictions(heads, conditional, _check_bool("adapt_predictions", adapt_predictions))
+    check_bool("entropy_conditioning", entropy_conditioning)
+    check_bool("adapt_predictions", adapt_predictions)
+    conditional = method == "cdan" or entropy_conditioning
+    _check_predictions(heads, conditional, adapt_predictions)
     check_int("domains", domains, minimum=2)
     check_number("reversal", reversal)
     check_sizes("domain_hidden", domain_hidden)
-    check_int("width", width)
-    check_sizes("hidden", hidden)
-    check_number("dropout", dropout, below=1.0)
-    check_number("modality_dropout", modality_dropout, below=1.0)
+    check_layers(width, hidden, dropout, modality_dropout)
     fuse = get_fusion(fusion, pooling)
 
     inputs, features, masks = encode(modalities, width, share_backbone, share_encoder)
@@ -155,9 +156,7 @@ def build_afe(
             pool = SequencePooling(pooling, name=f"{output}_pooling")
             vector = pool(features[modality], mask=mask)
         if method == "mmd":
-            aligned = keras.layers.Activation("linear", dtype="float32", name=f"{output}_features")(
-                vector
-            )
+            aligned = named_output(vector, f"{output}_features")
         else:
             vector = GradientReversal(reversal, name=f"{output}_reversal")(vector)
             if method == "cdan":
@@ -215,12 +214,6 @@ def _check_predictions(heads, conditional: bool, adapt_predictions: bool) -> Non
             "`num_classes` must have heads for classes only with adapt_predictions=True. "
             f"Received others: {others}."
         )
-
-
-def _check_bool(argument: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"`{argument}` must be a bool. Received: {argument}={value!r}.")
-    return value
 
 
 def _probabilities(output, head: Head, name: str):

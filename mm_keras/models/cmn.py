@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_choice, check_int, check_number, check_sizes
+from mm_keras._checks import check_bool, check_choice, check_int, check_number
 from mm_keras.layers import (
     AllPresent,
     AlwaysPresent,
@@ -28,6 +28,7 @@ from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    check_layers,
     dense_layers,
     drop_modalities,
 )
@@ -152,10 +153,7 @@ def build_cmn(
     check_contrast(contrastive or "info_nce", temperature, margin, "contrastive")
     _check_flags(similarities=similarities, pair_ids=pair_ids, match=match)
     _check_embedding(embedding, contrastive, heads, pair_ids, match)
-    check_int("width", width)
-    check_sizes("hidden", hidden)
-    check_number("dropout", dropout, below=1.0)
-    check_number("modality_dropout", modality_dropout, below=1.0)
+    check_layers(width, hidden, dropout, modality_dropout)
     fuse = None if fusion is None else get_fusion(fusion, pooling)
     SequencePooling(pooling)  # raises for an unknown one
 
@@ -223,8 +221,7 @@ def _check_pairs(modalities, heads, pair_ids) -> list[tuple[str, str]]:
 
 def _check_flags(**flags) -> None:
     for argument, value in flags.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"`{argument}` must be a bool. Received: {argument}={value!r}.")
+        check_bool(argument, value)
 
 
 def _check_embedding(embedding, contrastive, heads, pair_ids, match) -> None:

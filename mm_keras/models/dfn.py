@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_choice, check_int, check_number, check_sizes
+from mm_keras._checks import check_bool, check_choice, check_number
 from mm_keras.layers import (
     MMTM,
     ApplyGates,
@@ -24,8 +24,10 @@ from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    check_layers,
     dense_layers,
     drop_modalities,
+    named_output,
 )
 
 GATES = "gates"
@@ -163,12 +165,8 @@ def build_dfn(
     check_number("balance", balance)
     check_number("cost_weight", cost_weight)
     costs = _check_costs(costs, names)
-    if not isinstance(gates, bool):
-        raise TypeError(f"`gates` must be a bool. Received: gates={gates!r}.")
-    check_int("width", width)
-    check_sizes("hidden", hidden)
-    check_number("dropout", dropout, below=1.0)
-    check_number("modality_dropout", modality_dropout, below=1.0)
+    check_bool("gates", gates)
+    check_layers(width, hidden, dropout, modality_dropout)
     fuse = get_fusion(fusion, pooling)
 
     specs, entered = enter_branches(modalities, branches)
@@ -196,9 +194,7 @@ def build_dfn(
     x = fuse(weighed, **masked)
     outputs |= add_heads(dense_layers(x, hidden, dropout, seed), heads)
     if gates:
-        outputs[GATES] = keras.layers.Activation("linear", dtype="float32", name=GATES)(
-            gated["gates"]
-        )
+        outputs[GATES] = named_output(gated["gates"], GATES)
     return keras.Model(inputs, outputs, name=name)
 
 

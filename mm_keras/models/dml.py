@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_choice, check_int, check_number, check_sizes
+from mm_keras._checks import check_choice, check_int, check_number
 from mm_keras.layers import Ensemble, MutualLearning, SequencePooling, get_fusion
 from mm_keras.layers.mutual_learning import TARGETS, check_temperature
 from mm_keras.layers.students import ACTIVATIONS
 from mm_keras.modalities import Modality
 from mm_keras.models.heads import Head, check_heads
 from mm_keras.models.inputs import Groups, check_modalities, encode, enter
-from mm_keras.models.parts import dense_layers, drop_modalities
+from mm_keras.models.parts import check_layers, dense_layers, drop_modalities
 
 
 def build_dml(
@@ -115,9 +115,7 @@ def build_dml(
     for head in heads.values():
         check_choice("num_classes.activation", _activation(head), ACTIVATIONS)
         check_temperature(temperature, _activation(head))
-    check_int("width", width)
-    check_sizes("hidden", hidden)
-    check_number("dropout", dropout, below=1.0)
+    check_layers(width, hidden, dropout)
     fuse = get_fusion(fusion or "concat", pooling)
 
     sharing = {"share_backbone": share_backbone, "share_encoder": share_encoder}

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_int, check_number, check_sizes
 from mm_keras.layers import get_fusion
 from mm_keras.modalities import Modality
 from mm_keras.models.heads import Head, check_heads
@@ -12,6 +11,7 @@ from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    check_layers,
     dense_layers,
     drop_modalities,
 )
@@ -80,10 +80,7 @@ def build_mcnn(
     """
     modalities = check_modalities(modalities)
     heads = check_heads(num_classes, modalities)
-    check_int("width", width)
-    check_sizes("hidden", hidden)
-    check_number("dropout", dropout, below=1.0)
-    check_number("modality_dropout", modality_dropout, below=1.0)
+    check_layers(width, hidden, dropout, modality_dropout)
     fuse = get_fusion(fusion, pooling)
 
     inputs, features, masks = encode(modalities, width, share_backbone, share_encoder)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_choice, check_int, check_number, check_sizes
+from mm_keras._checks import check_bool, check_choice, check_number
 from mm_keras.encoders import ENCODERS, CutAfter, MultiViewEncoder
 from mm_keras.layers import get_fusion
 from mm_keras.layers.view_pooling import VIEW_POOLINGS
@@ -16,8 +16,10 @@ from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    check_layers,
     dense_layers,
     drop_modalities,
+    named_output,
 )
 
 SALIENCY = "_saliency"
@@ -120,11 +122,8 @@ def build_mvcnn(
     heads = check_heads(num_classes, modalities)
     views = [key for key, spec in modalities.items() if isinstance(spec, Views)]
     _check_views(modalities, views, heads, view_pooling, pool_after, saliency)
-    check_int("width", width)
-    check_sizes("hidden", hidden)
     check_number("view_dropout", view_dropout, below=1.0)
-    check_number("dropout", dropout, below=1.0)
-    check_number("modality_dropout", modality_dropout, below=1.0)
+    check_layers(width, hidden, dropout, modality_dropout)
     fuse = get_fusion(fusion, pooling)
 
     saliencies = [] if saliency else None
@@ -146,7 +145,7 @@ def build_mvcnn(
         outputs |= add_auxiliary_heads(features, masks, heads)
     for key, share in zip(views, saliencies or [], strict=saliency):  # in the order of encoding
         output = key + SALIENCY
-        outputs[output] = keras.layers.Activation("linear", dtype="float32", name=output)(share)
+        outputs[output] = named_output(share, output)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -164,8 +163,7 @@ def _check_views(modalities, views, heads, view_pooling, pool_after, saliency) -
             "`pool_after` must be the name of a layer of the backbone, or None. "
             f"Received: pool_after={pool_after!r}."
         )
-    if not isinstance(saliency, bool):
-        raise TypeError(f"`saliency` must be a bool. Received: saliency={saliency!r}.")
+    check_bool("saliency", saliency)
     taken = sorted({key + SALIENCY for key in views} & {*modalities, *heads})
     if saliency and taken:
         raise ValueError(

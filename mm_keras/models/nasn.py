@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras._checks import check_bool, check_int, check_number, check_sizes
+from mm_keras._checks import check_bool, check_int
 from mm_keras.layers import CrossModalNonLocal, PositionEmbedding, get_fusion
 from mm_keras.modalities import Modality
 from mm_keras.models.heads import Head, check_heads
@@ -12,8 +12,10 @@ from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    check_layers,
     dense_layers,
     drop_modalities,
+    named_output,
 )
 
 ATTENTION = "_attention"
@@ -126,10 +128,7 @@ def build_nasn(
     check_int("blocks", blocks)
     check_bool("positions", positions)
     _check_attention(attention, chunk, modalities, heads_out)
-    check_int("width", width)
-    check_sizes("hidden", hidden)
-    check_number("dropout", dropout, below=1.0)
-    check_number("modality_dropout", modality_dropout, below=1.0)
+    check_layers(width, hidden, dropout, modality_dropout)
     fuse = get_fusion(fusion, pooling)
     stack = [
         CrossModalNonLocal(
@@ -167,9 +166,7 @@ def build_nasn(
         features, maps = stack[-1](features, return_attention=True, **masked)
         for key, weights in maps.items():
             output = key + ATTENTION
-            outputs[output] = keras.layers.Activation("linear", dtype="float32", name=output)(
-                weights
-            )
+            outputs[output] = named_output(weights, output)
     else:
         features = stack[-1](features, **masked)
     x = fuse(features, **masked)

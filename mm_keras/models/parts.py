@@ -4,8 +4,24 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from mm_keras._checks import check_int, check_number, check_sizes
 from mm_keras.layers import AlwaysPresent, ModalityDropout, SequencePooling, TrainingOutput
 from mm_keras.models.heads import Head
+
+
+def check_layers(
+    width: int, hidden: Sequence[int], dropout: float, modality_dropout: float = 0.0
+) -> None:
+    """Checks the arguments of these names, which builders have in common."""
+    check_int("width", width)
+    check_sizes("hidden", hidden)
+    check_number("dropout", dropout, below=1.0)
+    check_number("modality_dropout", modality_dropout, below=1.0)
+
+
+def named_output(x, name: str) -> keras.KerasTensor:
+    """Returns `x` in float32, as the output of a layer of that name."""
+    return keras.layers.Activation("linear", dtype="float32", name=name)(x)
 
 
 def drop_modalities(features, masks, rate: float, seed: int | None) -> dict[str, keras.KerasTensor]:
