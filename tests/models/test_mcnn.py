@@ -164,6 +164,23 @@ def test_heads(head, logits):
     np.testing.assert_allclose(model(x)["y"], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("logits", [False, True])
+def test_a_head_s_usual_loss_knows_what_its_output_is(logits):
+    scores = np.array([[1.0, -2.0, 0.5]], "float32")
+    found = {
+        head: float(head(3, logits=logits).make_loss()(y, scores if logits else predict(scores)))
+        for head, y, predict in (
+            (mm.Classification, np.array([2]), softmax),
+            (mm.MultiLabel, np.array([[1.0, 0.0, 1.0]]), lambda x: 1 / (1 + np.exp(-x))),
+            (mm.Regression, np.zeros((1, 3)), lambda x: x),
+        )
+    }
+    signs = np.array([1.0, -1.0, 1.0])
+    assert found[mm.Classification] == pytest.approx(-np.log(softmax(scores)[0, 2]), rel=1e-5)
+    assert found[mm.MultiLabel] == pytest.approx(np.log1p(np.exp(-signs * scores)).mean(), rel=1e-5)
+    assert found[mm.Regression] == pytest.approx((scores**2).mean(), rel=1e-5)
+
+
 def test_several_heads_train_together():
     heads = {"digit": 3, "tags": mm.MultiLabel(2), "size": mm.Regression(1)}
     model = mm.build_mcnn(PAIR, heads, width=4)
@@ -173,9 +190,9 @@ def test_several_heads_train_together():
         "size": (None, 1),
     }
     losses = {
-        "digit": mm.Classification.loss,
-        "tags": mm.MultiLabel.loss,
-        "size": mm.Regression.loss,
+        "digit": mm.Classification(3).make_loss(),
+        "tags": heads["tags"].make_loss(),
+        "size": heads["size"].make_loss(),
     }
     model.compile(keras.optimizers.SGD(0.1), losses, jit_compile=False)
     labels = {
