@@ -43,6 +43,8 @@ REVIEWS = (
     ("books", "dvd"),
     ("books", "electronics"),
     ("books", "kitchen"),
+    ("electronics", "books"),
+    ("kitchen", "electronics"),
 )
 OBJECTS = (("amazon", "caltech"), ("caltech", "amazon"))
 WORDS = 5000
