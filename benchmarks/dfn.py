@@ -16,7 +16,7 @@ out: they are of the seeds from 1 on.
 
 "gate–noise rank correlation" is Spearman's, over the test pairs, of the picture's gate (for
 energy weighting: its weight minus the sound's) with the rank of the sound's noise minus the rank
-of the picture's. No model is ever shown the noise levels.
+of the picture's; 0 where the gates never vary. No model is ever shown the noise levels.
 
 The second table routes: predictions of 2,000 test pairs, in batches of 250, by the whole graph and
 by `mm.RoutedPredictor`, of one model with hard gates on inputs and SmallCNN backbones (2 epochs).
@@ -102,6 +102,23 @@ def specs(names=("audio", "image"), backbone=small_backbone):
     }
 
 
+def hard_gates(modalities):
+    """One modality a sample, known before its backbone runs.
+
+    With a balance of 0.1 and neither noise nor auxiliary heads, gates chose one modality for all
+    samples on two of five seeds.
+    """
+    return mm.build_dfn(
+        modalities,
+        10,
+        selection="hard",
+        gate_on="inputs",
+        gumbel=True,
+        balance=0.5,
+        auxiliary_heads=True,
+    )
+
+
 def energy_weighted():
     """QMF without its rank loss: heads of each modality, joined by their energies."""
     heads = mm.build_mcnn(specs(), mm.Classification(10, logits=True), auxiliary_heads=True)
@@ -139,7 +156,9 @@ def row(splits_of, build, epochs):
             gates = predicted["gates"]
             favour = gates[:, 1] - gates[:, 0]  # image − audio
             truth = rankdata(on_audio) - rankdata(on_image)
-            figures["gate–noise rank correlation"] = float(spearmanr(favour, truth).statistic)
+            figures["gate–noise rank correlation"] = (
+                float(spearmanr(favour, truth).statistic) if np.ptp(favour) else 0.0
+            )
         figures["parameters"] = mm.inference_model(model).count_params()
         print(
             f"{model.name} seed {seed}: {figures}, {time.perf_counter() - start:.0f} s", flush=True
@@ -156,9 +175,7 @@ def routed_rows(splits_of):
     def measure(seed):
         keras.utils.set_random_seed(seed)
         splits = splits_of(seed)
-        model = mm.build_dfn(
-            specs(backbone="SmallCNN"), 10, selection="hard", gate_on="inputs", balance=0.1
-        )
+        model = hard_gates(specs(backbone="SmallCNN"))
         train(model, splits["train"], 2)
         inputs, labels, *_ = splits["test"]
         routed = mm.RoutedPredictor(model)
@@ -219,9 +236,7 @@ def main():
         "concat, auxiliary heads": lambda: mm.build_mcnn(specs(), 10, auxiliary_heads=True),
         "soft gates": lambda: mm.build_dfn(specs(), 10),
         "soft gates, auxiliary heads": lambda: mm.build_dfn(specs(), 10, auxiliary_heads=True),
-        "hard gates on inputs": lambda: mm.build_dfn(
-            specs(), 10, selection="hard", gate_on="inputs", balance=0.1
-        ),
+        "hard gates on inputs, auxiliary heads": lambda: hard_gates(specs()),
         "energy weighting (QMF)": energy_weighted,
     }
     if options.trial:

@@ -67,9 +67,10 @@ def build_dfn(
 
     `a = softmax_m(wᵀ tanh(W h_m + b) / τ)`, `y = softmax(V fuse(a_1 f_1, …, a_M f_M) + c)`; with
     the default fusion, the sum, the classifier sees `Σ a_m h_m`. The gates `a` are an output: they
-    tell how the features were scaled, and are no measure of a modality's importance. Reach for it
-    where the quality of the modalities varies from sample to sample, or where several backbones
-    look at one image.
+    tell how the features were scaled, and are no measure of a modality's importance. Give the
+    specs `normalization="layer"` to read them: features of any length can do a gate's work.
+    Reach for it where the quality of the modalities varies from sample to sample, or where several
+    backbones look at one image.
 
     One input can feed several backbones. Each is then a branch with a gate of its own; with
     attention between their feature maps, then concatenation, pooling and a dense layer:
