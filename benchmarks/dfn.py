@@ -38,6 +38,7 @@ from seeds import repeat, report
 import mm_keras as mm
 from mm_keras.training import jit_compile
 
+TABLES = ("fusion", "routing")
 PAIRS = {"train": 4000, "test": 2000}
 PIXEL_NOISE = 1.2
 SNR_DB = (15.0, -20.0)
@@ -218,6 +219,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--tables", nargs="+", default=TABLES, choices=TABLES)
     parser.add_argument("--trial", action="store_true", help="seed 0, nothing written")
     options = parser.parse_args()
     folder = os.environ.get("MM_KERAS_DATA")
@@ -244,6 +246,13 @@ def main():
             print(name)
             row(splits_of, build, options.epochs)(0)
         return
+    if "fusion" in options.tables:
+        _report_fusion(builds, splits_of, options)
+    if "routing" in options.tables:
+        _report_routing(splits_of, min(options.seeds, 3))
+
+
+def _report_fusion(builds, splits_of, options):
     runs = {name: row(splits_of, build, options.epochs) for name, build in builds.items()}
     report(
         "dfn",
@@ -265,11 +274,14 @@ def main():
         snr_db=SNR_DB,
         pairs=PAIRS,
     )
+
+
+def _report_routing(splits_of, seeds):
     report(
         "dfn_routing",
-        repeat(routed_rows(splits_of), range(1, min(options.seeds, 3) + 1)),
+        repeat(routed_rows(splits_of), range(1, seeds + 1)),
         "Predictions for 2,000 test pairs by the whole graph and by RoutedPredictor",
-        seeds=min(options.seeds, 3),
+        seeds=seeds,
         cpu_threads=os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
     )
 

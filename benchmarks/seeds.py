@@ -49,7 +49,8 @@ def cell(values: Sequence[float]) -> str:
     if len(set(values)) == 1:
         value = values[0]
         return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
-    digits = 1 if max(map(abs, values)) >= 1 else 3
+    largest = max(map(abs, values))
+    digits = 1 if largest >= 10 else 2 if largest >= 1 else 3
     return f"{statistics.mean(values):,.{digits}f} ± {statistics.stdev(values):,.{digits}f}"
 
 

@@ -32,8 +32,8 @@ def result_table(result: dict) -> str:
         [name, *(cell(row[figure]) if figure in row else "–" for figure in columns)]
         for name, row in rows.items()
     ]
-    seeds = f"{result['seeds']} seeds" if result["seeds"] > 1 else "1 seed"
-    return f"{result['title']}; {seeds}, mean ± sd:\n\n" + markdown(["", *columns], body)
+    seeds = f"{result['seeds']} seeds, mean ± sd" if result["seeds"] > 1 else "1 seed"
+    return f"{result['title']}; {seeds}:\n\n" + markdown(["", *columns], body)
 
 
 def systems_table(results: list[dict]) -> str:
