@@ -17,11 +17,12 @@ example of a CONFIG.yaml:
     batch_size: 32
     options: {audio_snr_db: 0}
   compile: {optimizer: adam, learning_rate: 0.001, metrics: [accuracy]}
-  fit: {epochs: 10}
+  fit: {epochs: 10, callbacks: {EarlyStopping: {patience: 3}}}
   seed: 0
   output: runs/digits
 
-other kinds of dataset; paths start from the current folder:
+the folder examples/ has one for each builder. Other kinds of dataset; paths start from the current
+folder:
 
   dataset: {type: table, path: shop.csv, inputs: {image: photo}, labels: kind,
             fractions: {train: 0.7, validation: 0.15, test: 0.15}, group: product}
