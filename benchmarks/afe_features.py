@@ -161,7 +161,7 @@ def main():
     for name, (domains, pairs, make_features, classes, epochs) in sets.items():
         runs = {row: make_row(row, domains, pairs, make_features, classes, epochs) for row in ROWS}
         title = {
-            "reviews": "Amazon reviews of a target domain without labels",
+            "reviews": "Amazon reviews, from books to three domains without labels",
             "objects": "Office-Caltech, SURF features, a target domain without labels",
         }[name]
         report(
@@ -172,7 +172,10 @@ def main():
             lines=[
                 {
                     "system": "build_afe",
-                    "data": {"reviews": "Amazon reviews", "objects": "Office-Caltech SURF"}[name],
+                    "data": {
+                        "reviews": "Amazon reviews, from books",
+                        "objects": "Office-Caltech SURF",
+                    }[name],
                     "figure": "mean, accuracy %",
                     "row": DANN,
                     "baseline": SOURCE_ONLY,
