@@ -23,7 +23,9 @@ TIERS = [
     {"layers", "losses"},
     {"encoders"},
     {"models"},
-    {"compress", "distribute", "evaluate", "exporting", "plots", "testing", "training"},
+    {"distribute", "evaluate", "exporting", "testing", "training"},
+    {"plots"},
+    {"compress"},
     {"experiments"},
     {"cli"},
 ]
