@@ -9,6 +9,7 @@ import numpy as np
 
 from mm_keras._checks import check_int
 from mm_keras._files import check_writable, written_whole
+from mm_keras.exporting.card import card_in
 from mm_keras.exporting.exported_model import STRING, ExportedModel, TensorInfo
 
 SUFFIX = ".tflite"
@@ -30,6 +31,7 @@ class LiteRTModel(ExportedModel):
         inputs: `{name: TensorInfo}`.
         outputs: `{name: TensorInfo}`.
         content: The bytes of the file.
+        card: What `mm.export` wrote about the model, or `None`.
 
     Raises:
         OSError: If there is no such file.
@@ -73,6 +75,7 @@ class LiteRTModel(ExportedModel):
         self._one_at_a_time = threading.Lock()
         self.inputs = _infos(self._runner.get_input_details())
         self.outputs = _infos(self._runner.get_output_details())
+        self.card = card_in(self.content)
 
     def save(self, path: str | os.PathLike) -> pathlib.Path:
         """Writes the file; what stood there is replaced only when the new one is whole.
