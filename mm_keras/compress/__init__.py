@@ -1,0 +1,1 @@
+"""Small, fast models out of trained ones, by the TensorFlow Model Optimization toolkit (TFMOT)."""
