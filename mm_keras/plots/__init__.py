@@ -1,5 +1,6 @@
 """Pictures of results: each function returns a matplotlib figure."""
 
+from mm_keras.plots.comparison_chart import comparison_chart
 from mm_keras.plots.confusion_matrix import confusion_matrix
 from mm_keras.plots.contact_sheet import contact_sheet
 from mm_keras.plots.contributions_chart import contributions_chart
@@ -10,6 +11,7 @@ from mm_keras.plots.reliability_diagram import reliability_diagram
 from mm_keras.plots.robustness_chart import robustness_chart
 
 __all__ = [
+    "comparison_chart",
     "confusion_matrix",
     "contact_sheet",
     "contributions_chart",

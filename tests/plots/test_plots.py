@@ -117,3 +117,14 @@ def test_contributions_chart(tmp_path):
     assert [name.split("\n")[0] for name in names] == ["image", "sound"]
     assert names[0].split("\n")[1] == f"{100 * found.shares['image']:.0f} % overall"
     figure.savefig(tmp_path / "contributions.png")
+
+
+def test_comparison_chart(tmp_path):
+    figure = mm.plots.comparison_chart({"image only": [0.5, 0.7], "both": [0.8, 0.9]}, "accuracy")
+    (axes,) = figure.axes
+    assert axes.get_title() == "Comparison (n = 2 seeds)"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["image only", "both"]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.5, 0.7])
+    figure.savefig(tmp_path / "comparison.png")
+    with pytest.raises(ValueError, match="`values` must have numbers"):
+        mm.plots.comparison_chart({"both": []})
