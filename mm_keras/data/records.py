@@ -13,7 +13,7 @@ from mm_keras.data.decode.pixels import Decoder
 from mm_keras.modalities import Modality, Views
 
 CHUNK_BYTES = 2**22
-CHUNK_OF_FILES = 16
+CHUNK_OF_FILES = 32
 CHUNK_OF_ARRAYS = 256
 
 
@@ -200,10 +200,9 @@ class Records:
             if m.spec.presence_shape is not None
         }
 
-        def read_row(row, seed):
+        def read_row(where, here, seed):
             return {
-                name: _read_parts(m, paths[name][row], present[name][row], seed)
-                for name, m in files.items()
+                name: _read_parts(m, where[name], here[name], seed) for name, m in files.items()
             }
 
         rows_spec = tf.TensorSpec((None,), tf.int64)
@@ -212,8 +211,9 @@ class Records:
         def attempt(rows, seeds):
             # TensorFlow has no try in graphs, but datasets can skip what fails: the first element
             # is all samples, or says that something failed. One small dataset serves a chunk.
+            where, here = tf.nest.map_structure(lambda all: tf.gather(all, rows), (paths, present))
             whole = (
-                tf.data.Dataset.from_tensor_slices((rows, seeds))
+                tf.data.Dataset.from_tensor_slices((where, here, seeds))
                 .map(read_row)
                 .batch(tf.size(rows, out_type=tf.int64), drop_remainder=True)
                 .map(lambda contents: (contents, True))
@@ -221,7 +221,8 @@ class Records:
             )
             blank = {name: tf.zeros((1, *m.spec.input_shape), m.dtype) for name, m in files.items()}
             failed = tf.data.Dataset.from_tensors((blank, False))
-            return whole.concatenate(failed).take(1).get_single_element()
+            first = whole.concatenate(failed).take(1).with_options(_plain())
+            return first.get_single_element()
 
         def slowly(rows, seeds):
             return self._slowly(files, absences, attempt, rows, seeds)
@@ -316,6 +317,14 @@ def _read_parts(modality: Files, paths: tf.Tensor, present: tf.Tensor, seed: tf.
     if not isinstance(modality.spec, Views):
         return read(paths[0], present[0])
     return tf.stack([read(paths[part], present[part]) for part in range(modality.parts)])
+
+
+def _plain() -> tf.data.Options:
+    """Options of a dataset that is made for each chunk: what is looked for pays for long ones."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def _chunk(modalities, files: Mapping[str, Files]) -> int:
