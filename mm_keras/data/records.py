@@ -1,6 +1,7 @@
 """The engine behind the sources: rows of a table to samples, whatever breaks on the way."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -150,6 +151,8 @@ class Records:
         samples = chunks.map(
             self._load(files), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         ).unbatch()
+        if files:
+            samples = samples.with_options(_own_threads())
         if any(self.policies[name] == "drop" for name in files):
             return samples
         return samples.apply(tf.data.experimental.assert_cardinality(len(self.rows)))
@@ -207,7 +210,6 @@ class Records:
 
         rows_spec = tf.TensorSpec((None,), tf.int64)
 
-        @tf.function(input_signature=(rows_spec, rows_spec), autograph=False)
         def attempt(rows, seeds):
             # TensorFlow has no try in graphs, but datasets can skip what fails: the first element
             # is all samples, or says that something failed. One small dataset serves a chunk.
@@ -224,8 +226,11 @@ class Records:
             first = whole.concatenate(failed).take(1).with_options(_plain())
             return first.get_single_element()
 
+        # Made once, and not called in the graph, where each pass would prepare it anew.
+        alone = tf.function(attempt, input_signature=(rows_spec, rows_spec), autograph=False)
+
         def slowly(rows, seeds):
-            return self._slowly(files, absences, attempt, rows, seeds)
+            return self._slowly(files, absences, alone, rows, seeds)
 
         def read(rows, seeds):
             count = tf.size(rows, out_type=tf.int64)
@@ -324,6 +329,19 @@ def _plain() -> tf.data.Options:
     options = tf.data.Options()
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
+def _own_threads() -> tf.data.Options:
+    """Options that keep reading off the threads that train; samples are read side by side already.
+
+    They hold for the whole pipeline that this is the source of.
+    """
+    options = tf.data.Options()
+    known = hasattr(os, "sched_getaffinity")  # not on every system
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count()
+    options.threading.private_threadpool_size = cores
+    options.threading.max_intra_op_parallelism = 1
     return options
 
 

@@ -1,6 +1,7 @@
 """Augmentations of waveforms: shift, gain, noise, gaps."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,7 @@ class Waveform(Augmentation):
     floating = True
     takes = "waveforms (samples,) in −1…1"
     together = True
+    fuses = True
 
     def __call__(self, value, seed):
         return self.on_batch(value[None], seed)[0]
@@ -88,6 +90,8 @@ class AddNoise(Waveform):
     min_snr_db: float = 5.0
     max_snr_db: float = 30.0
     noise: np.ndarray | None = None
+
+    fuses: ClassVar[bool] = False  # XLA is slow at drawing normal numbers on a CPU
 
     def __post_init__(self):
         check_range("snr_db", self.min_snr_db, self.max_snr_db)
