@@ -196,8 +196,10 @@ class _Builder:
         if reads_masks and any(value.mask is not None for value in values):
             return None
         if id(op) not in self.natives:
-            made = native_layer(op, self._unique(path))
+            name = self._unique(path)
+            made = native_layer(op, name)
             if made is None:
+                self.names.remove(name)
                 return None
             self.natives[id(op)] = made
         layer, activation = self.natives[id(op)]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-_SIZES = (16, 64, 128, 256)  # for axes of unknown length
+_SIZES = (16, 64, 128, 256, 4)  # for axes of unknown length, in the order in which they are tried
 
 
 def random_inputs(model: keras.Model, seed: int = 0, batch: int = 2) -> Any:

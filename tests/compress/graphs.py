@@ -136,9 +136,7 @@ def frozen():
     backbone = keras.Model(inside, layers.Dropout(0.5)(x), name="backbone")
     inputs = keras.Input((6,), name="x")
     frozen = layers.Dense(4, name="frozen", trainable=False)
-    return keras.Model(
-        inputs, layers.Dense(2, name="head")(frozen(backbone(inputs)))
-    )
+    return keras.Model(inputs, layers.Dense(2, name="head")(frozen(backbone(inputs))))
 
 
 def half():

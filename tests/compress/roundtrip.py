@@ -7,8 +7,13 @@ from mm_keras.compress.bridge import to_tf_keras
 from mm_keras.compress.parity import difference, random_inputs
 
 
-def check_roundtrip(model, inputs=None):
+def check_roundtrip(model, inputs=None, least=1e-4):
     """Checks that both sides agree, and that weights which change on one side come back.
+
+    Args:
+        model: A functional Keras 3 model.
+        inputs: For it; `None`: random.
+        least: How much the outputs move, relative to their size, when the weights do.
 
     Returns:
         The bridge.
@@ -25,14 +30,12 @@ def check_roundtrip(model, inputs=None):
     names = [layer.name for layer in bridge.model.layers]
     assert len(names) == len(set(names))
     assert {*bridge.layers} <= {*names}
-    weights = bridge.model.weights
-    assert sum(w.shape.num_elements() for w in weights) >= model.count_params()
-    _shake(weights)
+    _shake(bridge.model.weights)
     changed = bridge.model(inputs, training=False)
     returned = bridge.to_keras()
     assert difference(returned(inputs, training=False), changed) <= 1e-5
     if any(w.shape for w in model.trainable_weights):
-        assert difference(expected, changed) > 1e-4
+        assert difference(expected, changed) > least
     for one, other in zip(returned.weights, model.weights, strict=True):
         assert (one.name, one.shape) == (other.name, other.shape)
     for old, weight in zip(before, model.weights, strict=True):
