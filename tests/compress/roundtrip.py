@@ -50,4 +50,5 @@ def _shake(weights):
     for weight in weights:
         if weight.trainable or "moving" in weight.name:
             value = np.asarray(weight)
-            weight.assign(value + 0.1 * np.abs(rng.normal(size=value.shape)))
+            noise = rng.normal(size=value.shape)
+            weight.assign(value + 0.1 * (abs(noise) if value.ndim == 1 else noise))
