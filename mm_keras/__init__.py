@@ -43,6 +43,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _SUBMODULES = [
+    "compress",
     "data",
     "datasets",
     "encoders",

@@ -1,10 +1,11 @@
 """One function for each file format: a `Serving` to a file or folder."""
 
+import contextlib
 import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -34,14 +35,21 @@ def write_litert(serving: Serving, path: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(serving, pathlib.Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        try:
+        with clear_conversion_errors(serving):
             content = converter.convert()
-        except Exception as error:  # a class of its own, which is not public
-            unsupported = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", str(error))))
-            if not unsupported:
-                raise
-            raise unsupported_error("litert", unsupported, _layers(serving, str(error))) from error
     path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def clear_conversion_errors(serving: Serving) -> Iterator[None]:
+    """Turns LiteRT's error for operations that it does not have into one that names them."""
+    try:
+        yield
+    except Exception as error:  # a class of its own, which is not public
+        unsupported = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", str(error))))
+        if not unsupported:
+            raise
+        raise unsupported_error("litert", unsupported, _layers(serving, str(error))) from error
 
 
 def unsupported_error(format: str, operations: list[str], layers: list[str]) -> ValueError:
