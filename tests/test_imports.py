@@ -97,7 +97,7 @@ def test_foreign_frameworks_stay_where_they_belong(path):
         if head == "tensorflow":
             assert part in TENSORFLOW, f"{part} imports tensorflow"
         if head in {"tensorflow_model_optimization", "tf_keras"}:
-            assert path.relative_to(PACKAGE).as_posix() == "compress/bridge.py"
+            assert path.relative_to(PACKAGE).as_posix() == "compress/legacy.py"
             assert not top_level
 
 

@@ -1,4 +1,4 @@
-"""Small fast models from trained ones."""
+"""Small, fast models out of trained ones, by the TensorFlow Model Optimization toolkit (TFMOT)."""
 
 from mm_keras.compress.quantize import quantize
 from mm_keras.compress.quantized_model import QuantizedModel, StayedFloat
