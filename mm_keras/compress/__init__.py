@@ -1,6 +1,20 @@
 """Small, fast models out of trained ones, by the TensorFlow Model Optimization toolkit (TFMOT)."""
 
+from mm_keras.compress.cluster import cluster
+from mm_keras.compress.prune import prune
 from mm_keras.compress.quantize import quantize
+from mm_keras.compress.quantize_aware import quantize_aware
 from mm_keras.compress.quantized_model import QuantizedModel, StayedFloat
+from mm_keras.compress.weights import Sparsity, sparsity, unique_weights
 
-__all__ = ["QuantizedModel", "StayedFloat", "quantize"]
+__all__ = [
+    "QuantizedModel",
+    "Sparsity",
+    "StayedFloat",
+    "cluster",
+    "prune",
+    "quantize",
+    "quantize_aware",
+    "sparsity",
+    "unique_weights",
+]

@@ -120,7 +120,7 @@ def to_tf_keras(
     >>> bridge.model.get_layer("head").kernel.shape, bridge.difference < 1e-5
     (TensorShape([4, 2]), True)
     >>> bridge.to_keras().get_layer("head").kernel.shape
-    (4, 2)
+    TensorShape([4, 2])
     """
     check_functional(model)
     check_positive("tolerance", tolerance)
@@ -165,7 +165,7 @@ class _Builder:
         tensor = tf_keras().Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=name)
         return _Value(tensor)
 
-    def emit(self, op, args, kwargs, path):
+    def emit(self, op, args, kwargs, path, _):
         """Makes what stands for one call; returns its outputs."""
         try:
             outputs = self._native(op, args, kwargs, path)
@@ -316,7 +316,7 @@ def _compare(builder, built, source, tolerance, seed):
     probe = tf_keras().Model(builder.inputs, [tensors for _, tensors in builder.steps])
     expected = []
 
-    def record(op, args, kwargs, path):
+    def record(op, args, kwargs, path, _):
         if isinstance(op, keras.layers.Layer):
             kwargs = {"training": False, **kwargs}
         outputs = op(*args, **kwargs)

@@ -1,16 +1,19 @@
 """Keras 3 layers and operations inside a tf_keras graph."""
 
+import contextlib
 import functools
 import itertools
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import tree
 
-from mm_keras.compress.legacy import tf_keras
+from mm_keras.compress.legacy import tf_keras, tfmot
+from mm_keras.compress.weights import compressible
 
 _HANDLES = itertools.count()
 _CALLS: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
@@ -42,6 +45,7 @@ class CarriedCall:
         masks: `{slot index: number of the tensor that is its mask}`.
         owner: The Keras 3 layer whose weights the call uses, if any.
         regularized: Whether its weight regularization counts here, and not at another call.
+        weights: Those that TFMOT works on; `None`: kernels and embedding tables of the owner.
     """
 
     def __init__(
@@ -52,9 +56,13 @@ class CarriedCall:
         masks: dict[int, int],
         owner: keras.layers.Layer | None,
         regularized: bool = True,
+        weights: tuple[keras.Variable, ...] | None = None,
     ):
         self.op, self.args, self.kwargs, self.masks = op, args, kwargs, masks
         self.owner, self.regularized = owner, regularized
+        if weights is None:
+            weights = () if owner is None else tuple(compressible(owner))
+        self.weights = weights
         self.handle = next(_HANDLES)
         _CALLS[self.handle] = self
 
@@ -63,7 +71,19 @@ class CarriedCall:
         """The Keras 3 variables."""
         return [] if self.owner is None else self.owner.variables
 
-    def __call__(self, tensors: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
+    def __call__(
+        self, tensors: list[tf.Tensor], training: bool, values: list[tf.Tensor | None] = ()
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Makes the call.
+
+        Args:
+            tensors: What goes into the slots.
+            training: Passed on to layers.
+            values: For each of `weights`, a tensor that takes its place; or `None`.
+
+        Returns:
+            The outputs, and the losses that the layer added.
+        """
         # Identities, since masks are set on them: the graph's own tensors must have none.
         tensors = [tf.identity(tensor) for tensor in tensors]
         for index, mask in self.masks.items():
@@ -73,14 +93,28 @@ class CarriedCall:
             return tensors[x.index] if isinstance(x, Slot) else x
 
         args, kwargs = tree.map_structure(fill, (self.args, self.kwargs))
-        if self.owner is not None and self.op is self.owner:
+        if self.owner is not None:
             kwargs.setdefault("training", training)
-        outputs = tree.flatten(self.op(*args, **kwargs))
-        return [tf.identity(output) for output in outputs if output is not None]
+        replaced = [(w, v) for w, v in zip(self.weights, values, strict=False) if v is not None]
+        if replaced:
+            outputs, losses = self._call_with(replaced, args, kwargs)
+        else:
+            outputs, losses = self.op(*args, **kwargs), self._losses()
+        outputs = [tf.identity(x) for x in tree.flatten(outputs) if x is not None]
+        return outputs, losses if training else []
 
-    def losses(self) -> list[tf.Tensor]:
-        """Returns the losses that the last call added."""
-        if self.owner is None or self.op is not self.owner:
+    def _call_with(self, replaced, args, kwargs):
+        with keras.StatelessScope(state_mapping=replaced, collect_losses=True) as scope:
+            outputs, losses = self.op(*args, **kwargs), self._losses()
+        kept = {id(weight) for weight, _ in replaced}
+        for variable in self.variables:  # moving statistics, states of seed generators
+            value = scope.get_current_value(variable)
+            if value is not None and id(variable) not in kept:
+                variable.assign(value)
+        return outputs, losses
+
+    def _losses(self):
+        if self.owner is None:
             return []
         losses = self.owner.losses
         if self.regularized:
@@ -89,16 +123,33 @@ class CarriedCall:
         return losses[: len(losses) - count]
 
 
+class _Training(threading.local):
+    active = False
+
+
+_TRAINING = _Training()
+
+
+@contextlib.contextmanager
+def training_scope() -> Iterator[None]:
+    """Tells carried layers that this is a training step where a wrapper doesn't pass it on."""
+    _TRAINING.active = True
+    try:
+        yield
+    finally:
+        _TRAINING.active = False
+
+
 @functools.cache
 def carried_layer() -> type:
     """Returns the class of the thin tf_keras layer that makes a `CarriedCall`.
 
     It is made on first use, since its base class is imported then.
     """
-    legacy = tf_keras()
+    legacy, clusterable = tf_keras(), tfmot().clustering.keras.ClusterableLayer
 
     @legacy.utils.register_keras_serializable("mm_keras")
-    class Carried(legacy.layers.Layer):
+    class Carried(legacy.layers.Layer, clusterable):
         """Calls a Keras 3 layer and answers for its variables.
 
         Its configuration refers to the call by a handle: copies within the process share the
@@ -124,12 +175,13 @@ def carried_layer() -> type:
         @tf.autograph.experimental.do_not_convert
         def call(self, inputs, training=None):
             inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+            if training is None:
+                training = _TRAINING.active
             # While a graph is being made, tf_keras passes a placeholder.
             training = bool(training) if isinstance(training, bool | int) else False
-            outputs = self.carried(inputs, training)
-            if training:
-                for loss in self.carried.losses():
-                    self.add_loss(loss)
+            outputs, losses = self.carried(inputs, training, self.clustered())
+            for loss in losses:
+                self.add_loss(loss)
             return outputs[0] if len(outputs) == 1 else outputs
 
         @property
@@ -137,28 +189,41 @@ def carried_layer() -> type:
             owner = self.carried.owner
             if owner is None or not self.trainable:
                 return []
-            return [v.value for v in owner.trainable_variables]
+            return self._without_clustered(v.value for v in owner.trainable_variables)
 
         @property
         def non_trainable_weights(self):
             trainable = {id(v) for v in self.trainable_weights}
-            return [v.value for v in self.carried.variables if id(v.value) not in trainable]
+            rest = (v.value for v in self.carried.variables)
+            return self._without_clustered(v for v in rest if id(v) not in trainable)
+
+        def _without_clustered(self, variables):
+            pairs = zip(self.carried.weights, self.clustered(), strict=True)
+            hidden = {id(weight.value) for weight, value in pairs if value is not None}
+            return [v for v in variables if id(v) not in hidden]
+
+        def clustered(self):
+            """Returns, for each weight that TFMOT works on, what it put in its place."""
+            values = [
+                getattr(self, f"weight_{index}", None) for index in range(len(self.carried.weights))
+            ]
+            return [None if isinstance(value, tf.Variable) else value for value in values]
+
+        def get_clusterable_weights(self):
+            """Returns what TFMOT clusters: it sets these attributes to the clustered tensors."""
+            pairs = [(f"weight_{i}", w.value) for i, w in enumerate(self.carried.weights)]
+            for name, weight in pairs:
+                setattr(self, name, weight)
+            return pairs
 
         def get_prunable_weights(self):
-            """Returns what TFMOT prunes: the kernels of the Keras 3 layer and its parts."""
-            return [v.value for v in kernels(self.carried.owner)]
+            """Returns what TFMOT prunes: kernels of the Keras 3 layer and its parts."""
+            return [v.value for v in self.carried.weights]
 
         def get_config(self):
             return {**super().get_config(), "handle": self.carried.handle}
 
     return Carried
-
-
-def kernels(layer: keras.layers.Layer | None) -> list[keras.Variable]:
-    """Returns the trainable float weights of a layer that have two axes or more."""
-    if layer is None:
-        return []
-    return [v for v in layer.trainable_variables if len(v.shape) > 1 and "float" in v.dtype]
 
 
 def slots(args: tuple, kwargs: dict, is_tensor: Callable[[Any], bool]) -> tuple:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import tree
 
-Emit = Callable[[keras.Operation, tuple, dict, str], Any]
+Emit = Callable[[keras.Operation, tuple, dict, str, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +74,24 @@ def is_graph(model: keras.Model) -> bool:
     return hasattr(model, "operations")
 
 
-def walk(model: keras.Model, prefix: str = "") -> Iterator[tuple[keras.Operation, str]]:
-    """Yields every layer and nested model with its path, wrapped layers included."""
+def walk(
+    model: keras.Model, wrapped: bool = True, prefix: str = ""
+) -> Iterator[tuple[keras.layers.Layer, str]]:
+    """Yields every layer and nested model with its path: its name after those it is nested in.
+
+    Args:
+        model: A functional model.
+        wrapped: Whether to go into wrappers such as `TimeDistributed`, too.
+        prefix: Stands before every path.
+    """
     if not prefix:
         yield model, model.name
     for layer in model.layers if isinstance(model, keras.Model) else [model.layer]:
         path = f"{prefix}{layer.name}"
         yield layer, path
         is_wrapper = isinstance(getattr(layer, "layer", None), keras.layers.Layer)
-        if is_wrapper or (isinstance(layer, keras.Model) and is_graph(layer)):
-            yield from walk(layer, path + "/")
+        if (is_wrapper and wrapped) or (isinstance(layer, keras.Model) and is_graph(layer)):
+            yield from walk(layer, wrapped, path + "/")
 
 
 def copy_model(model: keras.Model) -> keras.Model:
@@ -148,8 +156,9 @@ class Runner:
     Nested models are run in place: their calls come one by one, as if they were not nested.
 
     Args:
-        emit: `emit(op, args, kwargs, path)` makes the outputs of one call; `path` is the layer's
-            name after those of the nested models that it is in.
+        emit: `emit(op, args, kwargs, path, outputs)` makes the outputs of one call; `path` is the
+            layer's name after those of the nested models that it is in, `outputs` the structure of
+            KerasTensors that Keras got.
         attach: `attach(value, mask)` returns a value that carries a mask.
     """
 
@@ -185,7 +194,7 @@ class Runner:
             if isinstance(call.op, keras.Model):
                 outputs = self._run_nested(call.op, args, kwargs, path)
             else:
-                outputs = self.emit(call.op, args, kwargs, path)
+                outputs = self.emit(call.op, args, kwargs, path, call.outputs)
             for tensor, output in zip(
                 tree.flatten(call.outputs), tree.flatten(outputs), strict=True
             ):

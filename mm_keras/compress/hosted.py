@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mm_keras.compress.carried import training_scope
+
 
 class Hosted(keras.Model):
     """A Keras 3 model whose forward pass, and whose weights, are those of a tf_keras model.
@@ -63,7 +65,7 @@ class Hosted(keras.Model):
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, training_scope():
             # Not through `self`: within its call, Keras 3 layers would not clear their losses.
             y_pred = self.inner(x, training=True)
             loss = self.compute_loss(

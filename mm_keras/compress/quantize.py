@@ -1,6 +1,7 @@
 """Quantization after training."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -106,14 +107,12 @@ def quantize(
     return finished(content, mode, kept)
 
 
-def finished(
-    content: bytes, mode: str, reasons: dict[str, str], trained: tuple[str, ...] = ()
-) -> QuantizedModel:
+def finished(content: bytes, mode: str, reasons: dict[str, str], **training: Any) -> QuantizedModel:
     """Returns a converted file as a model, without the names that only the list needs."""
     file = flatbuffer.read(content)
     listed = stayed_float(file, mode, reasons)
     flatbuffer.drop_names(file)
-    return QuantizedModel(flatbuffer.written(file), mode, listed, trained)
+    return QuantizedModel(flatbuffer.written(file), mode, listed, **training)
 
 
 def kept_layers(model: keras.Model, keep_float: Sequence[str] | None, mode: str) -> dict[str, str]:
@@ -146,7 +145,7 @@ def kept_layers(model: keras.Model, keep_float: Sequence[str] | None, mode: str)
 def checked_batches(
     serving: Serving, mode: str, representative: tf.data.Dataset | None, samples: int
 ) -> Batches:
-    """Returns representative samples after a check, or none where they are neither given nor needed."""
+    """Returns representative samples after a check; none where they are not needed or given."""
     if representative is None:
         if mode in RANGES:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 
 from mm_keras.exporting import LiteRTModel
 
@@ -30,7 +31,8 @@ class QuantizedModel(LiteRTModel):
         source: Path of a `.tflite` file, or its bytes.
         mode: How it was quantized.
         stayed_float: What was not, with the reason.
-        trained: Layers that quantization-aware training trained with the rounding in place.
+        trained: Paths of layers that quantization-aware training trained with the rounding.
+        not_trained: `{path of a layer: why it was not}`; these were quantized after training.
         threads: See `LiteRTModel`.
     """
 
@@ -40,9 +42,11 @@ class QuantizedModel(LiteRTModel):
         mode: str,
         stayed_float: tuple[StayedFloat, ...],
         trained: tuple[str, ...] = (),
+        not_trained: Mapping[str, str] | None = None,
         threads: int | None = None,
     ):
         super().__init__(source, threads)
         self.mode = mode
         self.stayed_float = stayed_float
         self.trained = trained
+        self.not_trained = dict(not_trained or {})
