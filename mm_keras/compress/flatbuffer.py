@@ -16,6 +16,7 @@ WEIGHTED = (
     *("EMBEDDING_LOOKUP", "FULLY_CONNECTED", "GATHER", "TRANSPOSE_CONV"),
     *("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
 )
+STORED = (*WEIGHTED, "DEQUANTIZE")  # float16 weights are turned to float32 first
 NO_ARITHMETIC = ("CAST", "DEQUANTIZE", "QUANTIZE", "SHAPE")
 
 
@@ -139,13 +140,20 @@ def drop_names(model: schema.ModelT) -> None:
             tensor.name = None
 
 
-def weights_of(model: schema.ModelT) -> list[np.ndarray]:
-    """Returns the constant weights of a file's weighted operators, as stored, each once."""
+def weights_of(model: schema.ModelT, biases: bool = False) -> list[np.ndarray]:
+    """Returns the constant weights of a file's weighted operators, as stored, each once.
+
+    Args:
+        model: The file.
+        biases: Whether vectors are counted, too.
+    """
     found = {}
     for operator in operators(model):
-        for tensor in operator.inputs if operator.kind in WEIGHTED else ():
+        for tensor in operator.inputs if operator.kind in STORED else ():
             data = model.buffers[tensor.buffer].data
-            if data is not None and len(data) and tensor.type in _NUMPY and len(tensor.shape) > 1:
+            if data is None or not len(data) or len(tensor.shape) < (1 if biases else 2):
+                continue
+            if tensor.type in _NUMPY:
                 found[tensor.buffer] = np.asarray(data).view(_NUMPY[tensor.type])
     return list(found.values())
 
@@ -154,6 +162,7 @@ _NUMPY = {
     FLOAT: np.float32,
     schema.TensorType.FLOAT16: np.float16,
     schema.TensorType.INT8: np.int8,
+    schema.TensorType.INT32: np.int32,
 }
 
 

@@ -58,7 +58,8 @@ def quantize_aware(
     training. `model` stays as it is.
 
     Zeros and few values that `prune` and `cluster` left in the weights stay, by TFMOT's preserving
-    schemes, so that prune → cluster → quantize_aware gives all three gains.
+    schemes, so that prune → cluster → quantize_aware gives all three gains. Layers that TFMOT does
+    not take are then not trained.
 
     Args:
         model: A functional `keras.Model`, trained.
@@ -130,6 +131,10 @@ def quantize_aware(
     preserve_sparsity = zeros >= SPARSE if preserve_sparsity is None else preserve_sparsity
     preserve_clusters = _clustered(model) if preserve_clusters is None else preserve_clusters
     aware, refused = quantization_aware(bridge.model, preserve_sparsity, preserve_clusters)
+    if preserve_sparsity or preserve_clusters:
+        for name in refused:  # nothing keeps their zeros and values while they are trained
+            layer = aware.get_layer(name)
+            layer.trainable &= all(len(weight.shape) < 2 for weight in layer.weights)
     hosted = Hosted(aware, layers=bridge.source.layers)
     hosted.compile(**arguments)
     hosted.fit(
