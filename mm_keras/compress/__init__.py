@@ -1,6 +1,7 @@
 """Small, fast models out of trained ones, by the TensorFlow Model Optimization toolkit (TFMOT)."""
 
 from mm_keras.compress.cluster import cluster
+from mm_keras.compress.distil import distil
 from mm_keras.compress.prune import prune
 from mm_keras.compress.quantize import quantize
 from mm_keras.compress.quantize_aware import quantize_aware
@@ -16,6 +17,7 @@ __all__ = [
     "Sparsity",
     "StayedFloat",
     "cluster",
+    "distil",
     "prune",
     "quantize",
     "quantize_aware",

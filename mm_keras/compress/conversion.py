@@ -27,23 +27,15 @@ class Conversion(contextlib.AbstractContextManager):
 
     Args:
         write: Writes a SavedModel with the signature `serving_default` to a folder.
-        errors: Context in which a converter's error becomes a clear one.
     """
 
-    def __init__(
-        self,
-        write: Callable[[pathlib.Path], None],
-        errors: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
-    ):
-        self._write, self._errors = write, errors
+    def __init__(self, write: Callable[[pathlib.Path], None]):
+        self._write = write
 
     @classmethod
     def of_serving(cls, serving: Serving) -> "Conversion":
         """Returns the conversion of a model with the inputs that `serving` says."""
-        return cls(
-            lambda folder: write_saved_model(serving, folder),
-            lambda: clear_conversion_errors(serving),
-        )
+        return cls(lambda folder: write_saved_model(serving, folder))
 
     def __enter__(self) -> "Conversion":
         self._folder = tempfile.TemporaryDirectory()
@@ -94,7 +86,7 @@ class Conversion(contextlib.AbstractContextManager):
 
     @contextlib.contextmanager
     def _converter(self, mode: str | None, batches: Batches) -> Iterator[tf.lite.TFLiteConverter]:
-        with self._errors():
+        with clear_conversion_errors():
             converter = tf.lite.TFLiteConverter.from_saved_model(
                 self._folder.name, signature_keys=[SIGNATURE]
             )

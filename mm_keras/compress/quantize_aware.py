@@ -26,7 +26,6 @@ from mm_keras.compress.quantized_model import QuantizedModel
 from mm_keras.compress.weights import sparsity, unique_weights
 from mm_keras.exporting.litert import SIGNATURE
 from mm_keras.exporting.serving import Serving
-from mm_keras.exporting.writers import clear_conversion_errors
 from mm_keras.models import inference_model
 
 SPARSE = 0.05  # a model with this share of zeros counts as pruned
@@ -146,9 +145,7 @@ def quantize_aware(
         verbose=verbose,
         shuffle=False,  # that is up to the dataset
     )
-    with Conversion(
-        lambda folder: _write(aware, serving, folder), lambda: clear_conversion_errors(serving)
-    ) as conversion:
+    with Conversion(lambda folder: _write(aware, serving, folder)) as conversion:
         content, reasons = conversion.int8(batches, kept)
     if preserve_sparsity:
         _check_zeros(content, zeros)

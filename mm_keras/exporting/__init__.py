@@ -8,6 +8,7 @@ from mm_keras.exporting.load import load
 from mm_keras.exporting.onnx_model import ONNXModel
 from mm_keras.exporting.parity import ParityError
 from mm_keras.exporting.saved_model import SavedModel
+from mm_keras.exporting.unsupported import UnsupportedError
 from mm_keras.exporting.writers import FORMATS
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ParityError",
     "SavedModel",
     "TensorInfo",
+    "UnsupportedError",
     "export",
     "load",
     "read_card",

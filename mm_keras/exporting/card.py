@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-import mm_keras
+from mm_keras import __version__
 from mm_keras.exporting.serving import Serving
 
 NAME = "card.json"
@@ -59,7 +59,7 @@ def make_card(
         "metrics": _checked_metrics(metrics),
         "training_data": _checked_json("training_data", training_data),
         "versions": {
-            "mm_keras": mm_keras.__version__,
+            "mm_keras": __version__,
             "keras": keras.__version__,
             "tensorflow": importlib.metadata.version("tensorflow"),
             "python": platform.python_version(),

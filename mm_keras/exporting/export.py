@@ -12,7 +12,7 @@ from mm_keras._files import check_writable, written_whole
 from mm_keras._graphs import all_layers
 from mm_keras.exporting.card import Classes, embed_card, make_card
 from mm_keras.exporting.onnx_conversion import import_extra
-from mm_keras.exporting.parity import check_parity
+from mm_keras.exporting.parity import check_parity, foreign_modules, reduced_precision
 from mm_keras.exporting.serving import Serving
 from mm_keras.exporting.writers import FORMATS
 from mm_keras.models import inference_model
@@ -59,8 +59,7 @@ def export(
             cut after the spec's samples or followed by silence; texts as strings `(B,)`, if the
             spec has a vocabulary (SavedModel only). Other inputs stay as they are.
         check: Whether the file is compared with the model. A process that imports TensorFlow takes
-            seconds, one for LiteRT or ONNX less than one. A `.keras` file with layers defined in
-            `__main__` can't be loaded elsewhere and fails.
+            seconds, one for LiteRT or ONNX less than one.
         classes: Names of the classes for the card: a sequence, or `{output: names}`.
         metrics: `{name: number}` for the card, as `model.evaluate(…, return_dict=True)` gives them.
         training_data: For the card: what it was trained on, as text or whatever JSON can hold.
@@ -73,10 +72,13 @@ def export(
     Raises:
         TypeError: If `model` is no functional model, or an argument for the card has the wrong
             type.
-        ValueError: For an unknown format, a path with the wrong ending, a Lambda layer in a
-            `.keras` file, or an operation that the format lacks.
+        ValueError: For an unknown format, a path with the wrong ending, or a Lambda layer in a
+            `.keras` file.
         OSError: If `path` can't be written.
         ImportError: If the extra `onnx` is asked for and not installed.
+        mm_keras.exporting.UnsupportedError: If the format lacks an operation; it names operation
+            and layer. LiteRT has no loops over batches (`chunk` of `NonLocalBlock`), LiteRT and
+            ONNX no `keras.ops.argmax`.
         mm_keras.exporting.ParityError: If the file gives something else than the model.
 
     Example:
@@ -100,7 +102,7 @@ def export(
     earlier = None if chosen.suffix else SAVED_MODEL
     check_writable(path, earlier)
     shipped = inference_model(model)
-    _check_format(shipped, format)
+    _check_format(shipped, format, check)
     serving = Serving(shipped, preprocessing, chosen.strings)
     card = make_card(serving, format, preprocessing, classes, metrics, training_data)
     with written_whole(path, earlier) as unfinished:
@@ -115,7 +117,7 @@ def _suffixes() -> list[str]:
     return [chosen.suffix for chosen in FORMATS.values() if chosen.suffix]
 
 
-def _check_format(model: keras.Model, format: str) -> None:
+def _check_format(model: keras.Model, format: str, check: bool) -> None:
     """Raises where a format can't hold the model or isn't installed, before anything is written."""
     if format == "keras":
         code = [
@@ -128,11 +130,25 @@ def _check_format(model: keras.Model, format: str) -> None:
                 "`model` must have no Lambda layers for format='keras': Keras' safe mode refuses "
                 f"to load them. Register a layer of your own. Received: Lambda layers {code}."
             )
+        unreachable = foreign_modules(model).get("__main__")
+        if check and unreachable:
+            raise ValueError(
+                "`check` must be False for format='keras' with layers that are defined in "
+                "`__main__`, which no other process can load: define them in a module. "
+                f"Received: check=True, layers {unreachable}."
+            )
         return
     if keras.config.backend() != "tensorflow":
         raise ValueError(
             f"`format` must be 'keras' with KERAS_BACKEND={keras.config.backend()!r}: save that, "
             f"load it with KERAS_BACKEND='tensorflow', export. Received: format={format!r}."
+        )
+    reduced = reduced_precision(model) if format != "saved_model" else []
+    if reduced:
+        raise ValueError(
+            f"`model` must compute in float32 for format={format!r}: build it again with the dtype "
+            "policy 'float32' and give it these weights. "
+            f"Received: half precision in the layers {reduced}."
         )
     if format == "onnx":
         for library in ("onnx", "onnxruntime", "tf2onnx"):

@@ -1,7 +1,10 @@
 """One function that brings back what was written."""
 
+import json
 import os
 import pathlib
+import zipfile
+from typing import Any
 
 import keras
 
@@ -11,15 +14,16 @@ from mm_keras.exporting.litert import LiteRTModel
 from mm_keras.exporting.onnx_model import ONNXModel
 from mm_keras.exporting.saved_model import SavedModel
 
+CODE = {"__lambda__", "TFSMLayer", "TorchModuleWrapper"}  # what Keras' safe mode guards against
 READERS = {".tflite": LiteRTModel, ".onnx": ONNXModel}
 
 
 def load(path: str | os.PathLike) -> keras.Model | ExportedModel:
     """Returns the model in a file or folder; each has `predict` from dict to dict by names.
 
-    A `.keras` file becomes a `keras.Model` again; it is loaded in Keras' safe mode, so that no code
-    in it runs. A SavedModel is a program, which TensorFlow runs when it predicts: load only those
-    that you trust.
+    A `.keras` file becomes a `keras.Model` again; one that holds code, as a Lambda layer does, is
+    refused, also after `keras.config.enable_unsafe_deserialization()`. A SavedModel is a program,
+    which TensorFlow runs when it predicts: load only those that you trust.
 
     Args:
         path: Of a `.keras`, `.tflite` or `.onnx` file, or of the folder of a SavedModel.
@@ -51,17 +55,35 @@ def load(path: str | os.PathLike) -> keras.Model | ExportedModel:
 
 def _load_keras(path: pathlib.Path) -> keras.Model:
     try:
-        # `None` would let a setting of the process turn it off.
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"`path` must be a .keras file that is whole. Received: path={path}: {error}"
+        ) from error
+    # Keras refuses code in safe mode; but a setting of the process goes before the argument.
+    code = sorted(_class_names(config) & CODE)
+    if code:
+        raise ValueError(
+            "`path` must be a .keras file without code of its own, which would run here. Who "
+            "trusts it can load it with keras.saving.load_model(path, safe_mode=False). "
+            f"Received: path={path}, which has {code}."
+        )
+    try:
         return keras.saving.load_model(path, safe_mode=True)
     except (ValueError, TypeError) as error:
-        reason = str(error)
-        if "lambda" in reason.lower() or "unsafe" in reason.lower():
-            raise ValueError(
-                "`path` must be a .keras file without code of its own, such as a Lambda layer "
-                f"holds: it would run here. Received: path={path}. Who trusts it can load it with "
-                f"keras.saving.load_model(path, safe_mode=False). Keras says: {reason}"
-            ) from error
         raise ValueError(
-            f"`path` must be a .keras file whose classes are known here: import what defines them "
-            f"first. Received: path={path}. Keras says: {reason}"
+            "`path` must be a .keras file whose classes are known here: import what defines them. "
+            f"Received: path={path}. Keras says: {error}"
         ) from error
+
+
+def _class_names(config: Any) -> set[str]:
+    """Returns the names of all classes in the configuration of a model."""
+    if isinstance(config, list):
+        return set().union(*map(_class_names, config))
+    if not isinstance(config, dict):
+        return set()
+    names = set().union(*map(_class_names, config.values()))
+    name = config.get("class_name")
+    return names | {name} if isinstance(name, str) else names

@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from mm_keras.exporting.serving import Serving
+from mm_keras.exporting.unsupported import UnsupportedError
 
 OPSET = 18
+OUTPUT = ":output"  # ends the name of an output that has the name of an input
 
 
 def import_extra(name: str) -> ModuleType:
@@ -29,12 +31,20 @@ def import_extra(name: str) -> ModuleType:
 def write_onnx(serving: Serving, path: pathlib.Path) -> None:
     """Writes an `.onnx` file whose inputs and outputs have the names of the model's.
 
+    An ONNX graph has one space of names: an output that has the name of an input, as a student of
+    `build_dml` does, is called `<name>:output` there; `ONNXModel` calls it by its name.
+
     Raises:
         ImportError: If the extra `onnx` is not installed.
-        ValueError: If ONNX lacks an operation; it names them.
+        UnsupportedError: If ONNX lacks an operation.
     """
     onnx, tf2onnx = import_extra("onnx"), import_extra("tf2onnx")
-    function = tf.function(lambda inputs: serving(inputs), input_signature=[serving.inputs])
+
+    def serve(inputs):
+        outputs = serving(inputs).items()
+        return {name + OUTPUT if name in serving.inputs else name: x for name, x in outputs}
+
+    function = tf.function(serve, input_signature=[serving.inputs])
     with _quiet("tf2onnx", logging.CRITICAL), _quiet("tensorflow", logging.ERROR):
         # It goes on after errors, which are raised below.
         proto, _ = tf2onnx.convert.from_function(
@@ -42,9 +52,11 @@ def write_onnx(serving: Serving, path: pathlib.Path) -> None:
             [serving.inputs],
             opset=OPSET,
             custom_op_handlers={
+                "Erfc": (_erfc, ["Erf"]),
                 "RFFT": (_rfft, ["DFT"]),
                 "Real": (functools.partial(_part, index=0), ["Gather"]),
                 "Imag": (functools.partial(_part, index=1), ["Gather"]),
+                "SelectV2": (_where, ["Where"]),
             },
         )
     unknown = {
@@ -53,11 +65,8 @@ def write_onnx(serving: Serving, path: pathlib.Path) -> None:
         if not node.domain and not onnx.defs.has(node.op_type)
     }
     if unknown:
-        raise ValueError(
-            "`format` must be one that has every operation of the model; 'onnx' lacks "
-            f"{sorted('tf.' + name for name in unknown)}, at {sorted(unknown.values())}. Export to "
-            "'saved_model', or replace these layers."
-        )
+        operations = {f"tf.{operation}" for operation in unknown}
+        raise UnsupportedError("onnx", operations, set(unknown.values()))
     onnx.checker.check_model(proto)
     onnx.save_model(proto, path)
 
@@ -80,6 +89,21 @@ def _nodes(graph):
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from _nodes(inner)
+
+
+def _where(context, node, name, args) -> None:
+    """Leaves the node as it is, a `Where`; tf2onnx multiplies by 0, which lets NaN through."""
+
+
+def _erfc(context, node, name, args) -> None:
+    """Makes 1 - erf(x), for GELU."""
+    source, outputs, dtype = node.input[0], node.output, context.get_dtype(node.output[0])
+    shape = context.get_shape(node.output[0])
+    one = np.array(1, import_extra("tf2onnx").utils.ONNX_TO_NUMPY_DTYPE[dtype])
+    one = context.make_const(f"{name}_one", one).output[0]
+    context.remove_node(node.name)
+    erf = context.make_node("Erf", [source]).output[0]
+    context.make_node("Sub", [one, erf], outputs=outputs, name=name, shapes=[shape], dtypes=[dtype])
 
 
 def _rfft(context, node, name, args) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from mm_keras._checks import check_int
 from mm_keras.exporting.card import read_card
 from mm_keras.exporting.exported_model import STRING, ExportedModel, TensorInfo
-from mm_keras.exporting.onnx_conversion import import_extra
+from mm_keras.exporting.onnx_conversion import OUTPUT, import_extra
 
 TYPES = {"float": "float32", "double": "float64", "string": STRING}
 
@@ -46,17 +46,21 @@ class ONNXModel(ExportedModel):
             ) from error
         self.inputs = _infos(self._session.get_inputs())
         self.outputs = _infos(self._session.get_outputs())
+        self._names = [_name(tensor) for tensor in self._session.get_outputs()]
         self.card = read_card(path)
 
     def _run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        names = list(self.outputs)
-        return dict(zip(names, self._session.run(names, batch), strict=True))
+        return dict(zip(self._names, self._session.run(None, batch), strict=True))
 
 
 def _infos(tensors) -> dict[str, TensorInfo]:
     infos = {}
-    for tensor in sorted(tensors, key=lambda tensor: tensor.name):
+    for tensor in sorted(tensors, key=_name):
         kind = tensor.type.removeprefix("tensor(").removesuffix(")")
         shape = tuple(size if isinstance(size, int) else None for size in tensor.shape)
-        infos[tensor.name] = TensorInfo(shape, TYPES.get(kind, kind))
+        infos[_name(tensor)] = TensorInfo(shape, TYPES.get(kind, kind))
     return infos
+
+
+def _name(tensor) -> str:
+    return tensor.name.removesuffix(OUTPUT)

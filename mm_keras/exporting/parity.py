@@ -50,8 +50,7 @@ def check_parity(
     inputs = random_inputs(serving, seed)
     batches = [inputs, {name: array[:1] for name, array in inputs.items()}]
     found = _predict_in_child(serving, path, format, batches)
-    reduced = ("float16", "bfloat16")
-    if any(layer.compute_dtype in reduced for layer in all_layers(serving.model)):
+    if reduced_precision(serving.model):
         tolerance = max(tolerance, REDUCED_PRECISION)
     for batch, outputs in zip(batches, found, strict=True):
         with tf.device("CPU:0"):
@@ -92,12 +91,12 @@ def _predict_in_child(serving, path, format, batches) -> list[dict[str, np.ndarr
         # -P: the child's own folder must not be searched for modules.
         command = [sys.executable, "-P", parity_child.__file__, format, str(path), folder]
         done = subprocess.run(
-            command + _foreign_modules(serving.model),
+            command + sorted(foreign_modules(serving.model)),
             env=os.environ
             | {
                 "CUDA_VISIBLE_DEVICES": "-1",  # the parent may hold all of its memory
                 "KERAS_BACKEND": keras.config.backend(),
-                "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+                "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path),
                 "TF_CPP_MIN_LOG_LEVEL": "2",
             },
             capture_output=True,
@@ -117,12 +116,20 @@ def _predict_in_child(serving, path, format, batches) -> list[dict[str, np.ndarr
         return results
 
 
-def _foreign_modules(model: keras.Model) -> list[str]:
-    """Returns the modules that define layers which neither Keras nor this package has."""
-    names = {type(layer).__module__ for layer in all_layers(model)}
-    return sorted(
-        name for name in names if name.split(".")[0] not in ("keras", "mm_keras", "__main__")
-    )
+def reduced_precision(model: keras.Model) -> list[str]:
+    """Returns the layers that compute in half precision."""
+    reduced = ("float16", "bfloat16")
+    return [layer.name for layer in all_layers(model) if layer.compute_dtype in reduced]
+
+
+def foreign_modules(model: keras.Model) -> dict[str, list[str]]:
+    """Returns `{module: layers}` of the layers that neither Keras nor this package defines."""
+    modules: dict[str, list[str]] = {}
+    for layer in all_layers(model):
+        module = type(layer).__module__
+        if module.split(".")[0] not in ("keras", "mm_keras"):
+            modules.setdefault(module, []).append(layer.name)
+    return modules
 
 
 def random_inputs(serving: Serving, seed: int = 0) -> dict[str, np.ndarray]:
@@ -150,7 +157,7 @@ def presence_patterns(width: int, rng: np.random.Generator) -> np.ndarray:
     """Returns every row of `width` bools, or random ones where that were too many."""
     if 2**width <= MOST_PATTERNS:
         rows = list(itertools.product([True, False], repeat=width))
-        return np.array(rows, "bool").reshape(-1, width)
+        return np.array(rows, "bool").reshape(2**width, width)
     return rng.random((MOST_PATTERNS, width)) < 0.5
 
 

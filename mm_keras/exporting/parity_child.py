@@ -55,8 +55,9 @@ def _onnx(path, modules):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+    # `:output` ends the name of an output that has the name of an input.
+    names = [output.name.removesuffix(":output") for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True))
 
 
 def _main(format, path, folder, *modules):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mm_keras.exporting.onnx_conversion import write_onnx
 from mm_keras.exporting.serving import Serving
+from mm_keras.exporting.unsupported import UnsupportedError
 
 
 def write_keras(serving: Serving, path: pathlib.Path) -> None:
@@ -35,36 +36,24 @@ def write_litert(serving: Serving, path: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(serving, pathlib.Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        with clear_conversion_errors(serving):
+        with clear_conversion_errors():
             content = converter.convert()
     path.write_bytes(content)
 
 
 @contextlib.contextmanager
-def clear_conversion_errors(serving: Serving) -> Iterator[None]:
+def clear_conversion_errors() -> Iterator[None]:
     """Turns LiteRT's error for operations that it does not have into one that names them."""
     try:
         yield
     except Exception as error:  # a class of its own, which is not public
-        unsupported = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", str(error))))
-        if not unsupported:
+        operations = set(re.findall(r"'(tf\.\w+)' op", str(error)))
+        if not operations:
             raise
-        raise unsupported_error("litert", unsupported, _layers(serving, str(error))) from error
-
-
-def unsupported_error(format: str, operations: list[str], layers: list[str]) -> ValueError:
-    """Returns the error for operations that a format does not have."""
-    where = f" in the layers {layers}" if layers else ""
-    return ValueError(
-        f"`format` must be one that has every operation of the model; {format!r} lacks "
-        f"{operations}{where}. Export to 'saved_model', or replace these layers."
-    )
-
-
-def _layers(serving: Serving, text: str) -> list[str]:
-    """Returns the layers whose names stand between slashes in a converter's message."""
-    parts = set(re.findall(r"[\w.-]+", text))
-    return [layer.name for layer in serving.model.layers if layer.name in parts]
+        # Of each a place is told: "<operation>:", "<model>/<layer>/…@…".
+        told = dict(re.findall(r'"(\w+):", "([^"@]+/[^"@]+)[@"]', str(error)))
+        places = [told[name[3:]] for name in operations if name[3:] in told]
+        raise UnsupportedError("litert", operations, places) from error
 
 
 class Format(NamedTuple):
