@@ -27,7 +27,7 @@ from mm_keras.exporting.serving import Serving
 from mm_keras.layers import LogMelSpectrogram
 from mm_keras.models import inference_model
 
-MODES = ("int8", "dynamic", "float16", "16x8")
+MODES = ("int8", "dynamic", "float16", "16x8", "float32")
 PIXELS = "pixels 0-255"
 SPECTROGRAMS = (
     LogMelSpectrogram,
@@ -57,7 +57,8 @@ def quantize(
         model: A functional `keras.Model`, from a builder or made by hand.
         mode: `"int8"`; `"dynamic"`: weights in 8 bits, activations rounded as they come; no
             representative samples are needed; `"float16"`: weights in 16 bits, computed in float32;
-            `"16x8"`: activations in 16 bits, for what int8 is too coarse for; slow on CPU.
+            `"16x8"`: activations in 16 bits, for what int8 is too coarse for; slow on CPU;
+            `"float32"`: not quantized, to compare with.
         representative: Batches of `({name: array}, labels)` such as the training set, or of
             `{name: array}`; needed by `"int8"` and `"16x8"`.
         samples: How many of them are looked at.
@@ -103,7 +104,7 @@ def quantize(
         elif mode == "dynamic":
             content = conversion.dynamic(kept)
         else:
-            content = conversion.plain(mode, batches)
+            content = conversion.plain(None if mode == "float32" else mode, batches)
     return finished(content, mode, kept)
 
 
@@ -126,7 +127,7 @@ def kept_layers(model: keras.Model, keep_float: Sequence[str] | None, mode: str)
                 f"spectrograms, {sorted(kept)}: 'int8' or 'dynamic'. To quantize them all the "
                 f"same, which costs accuracy, pass keep_float=(). Received: mode={mode!r}."
             )
-        return kept if mode != "float16" else {}
+        return kept if mode in ("int8", "dynamic", "16x8") else {}
     if isinstance(keep_float, str):
         raise TypeError(
             "`keep_float` must be a sequence of layers' names. "
