@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("--sparsity", type=float, help="share of zeros when pruned (0.8)")
     compress.add_argument("--clusters", type=_positive, help="values of a clustered kernel (16)")
     compress.add_argument("--epochs", type=_positive, help="of each further training (2)")
-    compress.add_argument("--learning-rate", type=float, help="of it (a tenth of the run's)")
+    compress.add_argument(
+        "--learning-rate", type=float, help="of it (the run's to prune, else a tenth)"
+    )
     compress.add_argument("--output", help="folder to write (RUN/compressed)")
     compress.set_defaults(run=_compress)
 

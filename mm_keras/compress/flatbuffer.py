@@ -141,7 +141,9 @@ def drop_names(model: schema.ModelT) -> None:
 
 
 def weights_of(model: schema.ModelT, biases: bool = False) -> list[np.ndarray]:
-    """Returns the constant weights of a file's weighted operators, as stored, each once.
+    """Returns the constant weights of a file's weighted operators, unscaled, each once.
+
+    What is quantized is given in integers, 0 for 0.
 
     Args:
         model: The file.
@@ -154,7 +156,8 @@ def weights_of(model: schema.ModelT, biases: bool = False) -> list[np.ndarray]:
             if data is None or not len(data) or len(tensor.shape) < (1 if biases else 2):
                 continue
             if tensor.type in _NUMPY:
-                found[tensor.buffer] = np.asarray(data).view(_NUMPY[tensor.type])
+                values = np.asarray(data).view(_NUMPY[tensor.type])
+                found[tensor.buffer] = values - _zero_point(tensor)
     return list(found.values())
 
 
@@ -169,6 +172,12 @@ _NUMPY = {
 @functools.cache
 def _kinds() -> dict[int, str]:
     return {number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()}
+
+
+def _zero_point(tensor: schema.TensorT) -> np.integer:
+    """Returns the integer that stands for 0; kernels have 0 for each channel, tables may not."""
+    points = None if tensor.quantization is None else tensor.quantization.zeroPoint
+    return np.int16(points[0] if points is not None and len(points) == 1 else 0)
 
 
 def _finite(tensor: schema.TensorT) -> bool:

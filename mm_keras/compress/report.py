@@ -181,7 +181,7 @@ def table(rows: Sequence[Row], samples: int) -> Table:
             f"{row.zipped_bytes / 1e3:,.0f}",
             f"{100 * row.sparsity:.1f}",
             f"{row.parameters:,}",
-            *(f"{ms:.2f} ({row.latency_p95_ms[size]:.2f})" for size, ms in row.latency_ms.items()),
+            *(f"{ms:.3g} ({row.latency_p95_ms[size]:.3g})" for size, ms in row.latency_ms.items()),
             f"{row.peak_memory_bytes / 1e6:,.0f}",
         )
     return shown

@@ -20,6 +20,7 @@ from mm_keras.experiments.run import compile_for
 from mm_keras.exporting import LiteRTModel, load
 from mm_keras.models import Head, MultiLabel, Regression, inference_model, modalities_of
 from mm_keras.models.heads import check_heads
+from mm_keras.training import ProgressBar
 
 CONFIG, MODEL = "config.yaml", "model.keras"  # what `mm-keras train` writes
 
@@ -32,7 +33,8 @@ class Settings:
         sparsity: Share of zeros of pruned ones.
         clusters: Number of different values in a kernel of clustered ones.
         epochs: Of each training.
-        learning_rate: Of each training; `None`: a tenth of the experiment's, or 1e-4.
+        learning_rate: Of each training; `None`: the experiment's, or 1e-3, for pruning, and a tenth
+            of it for the others.
     """
 
     sparsity: float = 0.8
@@ -49,31 +51,38 @@ class Settings:
 
 
 class _Maker:
-    """Makes variants of a compiled model; those that others start from are made once."""
+    """Makes variants of a compiled model; the pruned one, which another starts from, once."""
 
-    def __init__(self, model, train, validation, settings: Settings, rate: float):
-        self.model, self.train, self.settings = model, train, settings
-        self.training = {
-            "epochs": settings.epochs,
-            "validation_data": validation,
-            "compile": {"optimizer": keras.optimizers.Adam(rate)},
-        }
+    def __init__(self, model, train, validation, settings: Settings, rate: float, console):
+        self.model, self.train, self.validation = model, train, validation
+        self.settings, self.rate, self.console = settings, rate, console
         self._pruned = None
+
+    def _training(self, name: str, share: float = 0.1) -> dict[str, Any]:
+        rate = self.settings.learning_rate or share * self.rate
+        return {
+            "epochs": self.settings.epochs,
+            "validation_data": self.validation,
+            "compile": {"optimizer": keras.optimizers.Adam(rate)},
+            "callbacks": [ProgressBar(name, self.console)],
+            "verbose": 0,
+        }
 
     def pruned(self):
         if self._pruned is None:
-            self._pruned = prune(self.model, self.train, self.settings.sparsity, **self.training)
+            training = self._training("pruning", share=1.0)
+            self._pruned = prune(self.model, self.train, self.settings.sparsity, **training)
         return self._pruned
 
-    def clustered(self):
-        return cluster(self.model, self.train, self.settings.clusters, **self.training)
+    def clustered(self, model=None):
+        training = self._training("clustering")
+        return cluster(model or self.model, self.train, self.settings.clusters, **training)
 
-    def qat(self):
-        return quantize_aware(self.model, self.train, **self.training)
+    def qat(self, model=None):
+        return quantize_aware(model or self.model, self.train, **self._training("quantizing"))
 
     def combined(self):
-        few = cluster(self.pruned(), self.train, self.settings.clusters, **self.training)
-        return quantize_aware(few, self.train, **self.training)
+        return self.qat(self.clustered(self.pruned()))
 
     def after_training(self, mode):
         return quantize(self.model, mode, representative=self.train)
@@ -186,17 +195,17 @@ def compress_trained(
         found = source.batches(split, specs, splits.batch_size, shuffle, experiment.seed)
         return labels_for_outputs(found, model)
 
-    rate = settings.learning_rate or (experiment.learning_rate or 1e-3) / 10
     maker = _Maker(
         model,
         batches(splits.train, shuffle=True),
         batches(splits.validation) if splits.validation else None,
         settings,
-        rate,
+        experiment.learning_rate or 1e-3,
+        console,
     )
     made = {"float": model}
     for name in variants:
-        console.print(f"{name} …", highlight=False)
+        console.print(f"Making {name}.", highlight=False)
         made[name] = VARIANTS[name](maker)
         if folder is not None:
             _write(made[name], pathlib.Path(folder), name)

@@ -61,7 +61,9 @@ def model(data):
         jit_compile=False,
     )
     inputs, labels = data["train"]
-    model.fit(inputs, dict.fromkeys(model.output, labels), epochs=4, batch_size=32, verbose=0)
+    inputs = {name: value[:1600] for name, value in inputs.items()}
+    labels = dict.fromkeys(model.output, labels[:1600])
+    model.fit(inputs, labels, epochs=4, batch_size=32, verbose=0)
     return model
 
 
@@ -79,6 +81,11 @@ def agreement(probabilities, expected):
     return np.mean(probabilities.argmax(-1) == expected.argmax(-1))
 
 
+def size_of(model, folder):
+    mm.inference_model(model).save(folder / "model.keras")
+    return (folder / "model.keras").stat().st_size
+
+
 def test_int8_is_small_and_as_accurate(int8, data, expected, tmp_path, model):
     inputs, labels = data["test"]
     predicted = int8.predict(inputs)
@@ -87,8 +94,7 @@ def test_int8_is_small_and_as_accurate(int8, data, expected, tmp_path, model):
     assert accuracies[0] > 0.6, "the model must have learnt"
     assert accuracies[1] > accuracies[0] - 0.02
     assert agreement(predicted["label"], expected) > 0.95
-    file = mm.export(model, tmp_path / "model.keras", format="keras")
-    assert len(int8.content) < 0.35 * file.stat().st_size
+    assert len(int8.content) < 0.35 * size_of(model, tmp_path)
 
 
 def test_int8_takes_pixels_as_uint8_and_any_batch(int8, data):
@@ -152,8 +158,7 @@ def test_every_presence_pattern_answers_as_the_model_does(int8, model, data):
 )
 def test_modes_without_samples(model, data, expected, tmp_path, mode, share, agrees):
     small = mm.compress.quantize(model, mode)
-    file = mm.export(model, tmp_path / "model.keras", format="keras")
-    assert len(small.content) < share * file.stat().st_size
+    assert len(small.content) < share * size_of(model, tmp_path)
     assert agreement(small.predict(data["test"][0])["label"], expected) > agrees
     assert small.inputs["image"].dtype == "float32", "nothing says that pixels are whole numbers"
     reasons = {entry.kind: entry.reason for entry in small.stayed_float if "spectro" in entry.name}
@@ -199,8 +204,13 @@ def plain():
         name="tower",
     )
     pooled = keras.layers.GlobalAveragePooling2D()(tower(picture))
-    joined = keras.layers.Concatenate()([pooled, keras.layers.Dense(8, name="dense")(numbers)])
-    outputs = [keras.layers.Dense(2, name="first")(joined), keras.layers.Dense(3)(joined)]
+    joined = keras.layers.Concatenate()(
+        [pooled, keras.layers.Dense(8, name="dense_numbers")(numbers)]
+    )
+    outputs = [
+        keras.layers.Dense(2, name="first")(joined),
+        keras.layers.Dense(3, name="second")(joined),
+    ]
     return keras.Model([picture, numbers], outputs)
 
 
@@ -244,14 +254,12 @@ def test_named_layers_stay_float(plain, plain_inputs):
 
 
 def test_ranges_that_are_not_finite_stay_float():
-    """The maximum over views fills absent ones with −inf, which has no scale."""
-    keras.utils.set_random_seed(0)
-    views = mm.Views(3, (8, 8, 1), backbone="SmallCNN", optional=True)
-    model = mm.build_mvcnn({"views": views}, 4, width=8)
+    """A maximum over positions fills those of absent samples with −inf, which has no scale."""
+    model = mm.build_mcnn({"a": mm.Features((3, 4), optional=True)}, 2, width=8, pooling="max")
     rng = np.random.default_rng(0)
     inputs = {
-        "views": rng.integers(0, 256, (16, 3, 8, 8, 1)).astype("float32"),
-        "views_present": rng.random((16, 3)) < 0.6,
+        "a": rng.normal(size=(16, 3, 4)).astype("float32"),
+        "a_present": np.arange(16).reshape(-1, 1) % 3 > 0,
     }
     small = mm.compress.quantize(model, representative=batches(inputs))
     assert "its range is not finite" in {entry.reason for entry in small.stayed_float}
@@ -289,9 +297,9 @@ def without(inputs, *names):
         ({}, ValueError, r"`representative` must be given for mode='int8'"),
         ({"representative": {}}, TypeError, r"must be a tf.data.Dataset .* type dict"),
         ({"samples": 0}, ValueError, r"`samples` must be an integer of at least 1"),
-        ({"keep_float": "dense"}, TypeError, r"`keep_float` must be a sequence of layers' names"),
-        ({"keep_float": ["dens"]}, ValueError, r"Did you mean 'dense'\?"),
-        ({"keep_float": ["dense"], "mode": "float16"}, ValueError, r"but with mode='int8'"),
+        ({"keep_float": "second"}, TypeError, r"`keep_float` must be a sequence of layers' names"),
+        ({"keep_float": ["secon"]}, ValueError, r"Did you mean 'second'\?"),
+        ({"keep_float": ["second"], "mode": "float16"}, ValueError, r"but with mode='int8'"),
         ({"uint8": "picture", "mode": "float16"}, TypeError, r"`uint8` must be a sequence"),
         ({"uint8": ["image"], "mode": "float16"}, ValueError, r"`uint8` must be one of"),
     ],
@@ -325,7 +333,7 @@ def test_bad_representative_samples(plain, plain_inputs, change, message, monkey
 
 def test_other_bad_representative_samples(plain, plain_inputs):
     unbatched = tf.data.Dataset.from_tensor_slices(plain_inputs)
-    with pytest.raises(ValueError, match=r"in batches of shape .* Received: \(8, 8, 3\)"):
+    with pytest.raises(ValueError, match=r"in batches of shape .* Received: \(4,\)"):
         mm.compress.quantize(plain, representative=unbatched)
     with pytest.raises(ValueError, match=r"`representative` must give inputs as a dict"):
         mm.compress.quantize(plain, representative=batches(plain_inputs["picture"]))
@@ -347,5 +355,7 @@ def test_an_operation_that_litert_lacks_is_named():
     text = keras.Input((), dtype="string", name="text")
     hashed = keras.layers.Hashing(8, name="hashing")(text)
     model = keras.Model({"text": text}, {"label": keras.layers.Embedding(8, 2)(hashed)})
-    with pytest.raises(ValueError, match=r"'litert' lacks \['tf\.StringToHash.*hashing"):
+    with pytest.raises(
+        mm.exporting.UnsupportedError, match=r"'litert' lacks .*StringToHash.*hashing"
+    ):
         mm.compress.quantize(model, "dynamic")
