@@ -18,12 +18,13 @@ IDS = [path.relative_to(PACKAGE).as_posix() for path in MODULES]
 
 # A module sees its own part and those of a lower tier.
 TIERS = [
-    {"_checks", "_graphs"},
+    {"_checks", "_files", "_graphs"},
     {"modalities"},
     {"layers", "losses"},
     {"encoders"},
     {"models"},
-    {"distribute", "evaluate", "exporting", "plots", "testing", "training"},
+    {"distribute", "evaluate", "exporting", "testing", "training"},
+    {"plots"},
     {"compress"},
     {"experiments"},
     {"cli"},
