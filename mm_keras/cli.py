@@ -133,6 +133,26 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--output", default="contact_sheet.png", help="picture (%(default)s)")
     inspect.set_defaults(run=_inspect)
 
+    export = commands.add_parser(
+        "export",
+        help="write a trained model for TensorFlow, phones (LiteRT) or ONNX",
+        description="Converts a .keras file, or that of a folder that `mm-keras train` wrote, and "
+        "checks in a fresh process that the written file predicts what the model predicts.",
+    )
+    export.add_argument("model", metavar="MODEL", help="a .keras file, or a folder with one")
+    export.add_argument("--format", required=True, help="keras, saved_model, litert or onnx")
+    export.add_argument("--output", help="path to write (beside MODEL)")
+    export.add_argument(
+        "--preprocessing",
+        nargs="?",
+        const="stretch",
+        choices=["stretch", "pad", "crop"],
+        help="take raw pictures, sounds and texts; pictures of another size are stretched, or "
+        "padded or cropped (both in a SavedModel only)",
+    )
+    export.add_argument("--no-check", action="store_true", help="do not compare file and model")
+    export.set_defaults(run=_export)
+
     info = commands.add_parser("info", help="show versions, devices and builders")
     info.set_defaults(run=_info)
     return parser
@@ -171,7 +191,8 @@ def _train(options: argparse.Namespace, console) -> int:
     with plain_errors():
         outcome = run_experiment(experiment, experiment.builder, console)
     names = getattr(experiment.source, "label_names", None)
-    outcome.write(folder, names if isinstance(names, tuple) else None)
+    names = names if isinstance(names, tuple) else None
+    outcome.write(folder, names, training_data=experiment.source.name)
     for metric in outcome.test:
         if metric in outcome.history:
             figure = plots.learning_curves({outcome.name: outcome.history}, metric)
@@ -244,6 +265,22 @@ def _inspect(options: argparse.Namespace, console) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=120)
     console.print(f"Samples drawn in {output}.", highlight=False)
+    return 0
+
+
+def _export(options: argparse.Namespace, console) -> int:
+    from mm_keras.exporting import export_file
+
+    resize = {None: False, "stretch": True}.get(options.preprocessing, options.preprocessing)
+    path = export_file(
+        options.model,
+        options.format,
+        options.output,
+        preprocessing=resize,
+        check=not options.no_check,
+    )
+    checked = "not compared with the model" if options.no_check else "predicts what the model does"
+    console.print(f"Written to {path}: {checked}.", highlight=False)
     return 0
 
 

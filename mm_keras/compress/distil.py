@@ -20,7 +20,7 @@ def distil(
     *,
     epochs: int = 10,
     temperature: float = 3.0,
-    hard_weight: float = 0.5,
+    hard_weight: float = 0.3,
     heads: Iterable[str] | Mapping[str, str] | None = None,
     compile: Mapping[str, Any] | None = None,
     validation_data: tf.data.Dataset | None = None,

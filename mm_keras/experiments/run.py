@@ -68,18 +68,32 @@ class Outcome:
             "history": self.history,
         }
 
-    def write(self, folder: str | pathlib.Path, classes: Sequence[str] | None = None) -> None:
+    def write(
+        self,
+        folder: str | pathlib.Path,
+        classes: Sequence[str] | None = None,
+        training_data: str | None = None,
+    ) -> None:
         """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
 
         Args:
             folder: Made where it doesn't exist.
             classes: Names of the classes; `None`: their numbers.
+            training_data: For the cards of the models: what it was trained on.
         """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, format in (("model.keras", "keras"), ("saved_model", "saved_model")):
             # The check takes processes that import TensorFlow: `mm-keras export` makes it.
-            export(self.model, folder / name, format=format, check=False, metrics=self.test)
+            export(
+                self.model,
+                folder / name,
+                format=format,
+                check=False,
+                classes=dict.fromkeys(self.predictions, classes) if classes else None,
+                metrics=self.test,
+                training_data=training_data,
+            )
         plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
         for head, (true, predicted) in self.predictions.items():
             count = self.model.output[head].shape[-1]
