@@ -89,6 +89,33 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", help="folder to write, instead of the file's")
     train.set_defaults(run=_train)
 
+    compress = commands.add_parser(
+        "compress",
+        help="make a trained model small and fast, and show what it cost",
+        description="Makes variants of a trained model, writes them, and prints one table: "
+        "accuracy on the test split, size, latency, memory. int8, dynamic, float16 and 16x8 are "
+        "quantized after training, in seconds; pruned, clustered, qat and combined (pruned, "
+        "clustered, quantized) are trained further.",
+    )
+    compress.add_argument(
+        "model", metavar="RUN", help="folder that `mm-keras train` wrote, or a .keras file"
+    )
+    compress.add_argument("--config", help="YAML file with the dataset, for a .keras file")
+    compress.add_argument(
+        "--variants",
+        default="int8,dynamic,float16",
+        help="with commas, or all: int8, dynamic, float16, 16x8, pruned, clustered, qat, combined "
+        "(%(default)s)",
+    )
+    compress.add_argument("--sparsity", type=float, help="share of zeros when pruned (0.8)")
+    compress.add_argument("--clusters", type=_positive, help="values of a clustered kernel (16)")
+    compress.add_argument("--epochs", type=_positive, help="of each further training (2)")
+    compress.add_argument(
+        "--learning-rate", type=float, help="of it (the run's to prune, else a tenth)"
+    )
+    compress.add_argument("--output", help="folder to write (RUN/compressed)")
+    compress.set_defaults(run=_compress)
+
     compare = commands.add_parser(
         "compare",
         help="train several systems and each modality alone, with several seeds",
@@ -187,6 +214,28 @@ def _train(options: argparse.Namespace, console) -> int:
         report.write_csv(folder / "bad_records.csv")
         console.print(f"{report.count} bad records: see bad_records.csv.")
     console.print(f"Written to {folder}.")
+    return 0
+
+
+def _compress(options: argparse.Namespace, console) -> int:
+    import pathlib
+
+    from mm_keras.data.bad_records import plain_errors
+    from mm_keras.experiments.compression import Settings, compress_trained, read_trained, variants
+
+    given = {
+        name: value
+        for name in ("sparsity", "clusters", "epochs", "learning_rate")
+        if (value := getattr(options, name)) is not None
+    }
+    settings = Settings(**given)
+    names = variants(options.variants)
+    model, experiment = read_trained(options.model, options.config)
+    run = pathlib.Path(options.model)
+    folder = options.output or (run if run.is_dir() else run.parent) / "compressed"
+    with plain_errors():
+        compress_trained(model, experiment, names, settings, folder, console)
+    console.print(f"Written to {folder}.", highlight=False)
     return 0
 
 

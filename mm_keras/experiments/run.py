@@ -120,12 +120,7 @@ def run_experiment(
     heads = check_heads(experiment.num_classes)
     shipped = inference_model(model)
     for graph in (model, shipped):
-        graph.compile(
-            _optimizer(experiment),
-            losses_of(graph, experiment, heads),
-            metrics=_metrics(experiment, heads),
-            jit_compile=jit_compile(),
-        )
+        compile_for(graph, experiment)
 
     def batches(source, split: str, shuffle: bool = False) -> Batches:
         return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
@@ -163,6 +158,17 @@ def run_experiment(
         callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
         name=name,
         console=console,
+    )
+
+
+def compile_for(model: keras.Model, experiment: Experiment) -> None:
+    """Compiles a graph as an experiment says."""
+    heads = check_heads(experiment.num_classes)
+    model.compile(
+        _optimizer(experiment),
+        losses_of(model, experiment, heads),
+        metrics=_metrics(experiment, heads),
+        jit_compile=jit_compile(),
     )
 
 
