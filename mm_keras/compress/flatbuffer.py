@@ -16,6 +16,7 @@ WEIGHTED = (
     *("EMBEDDING_LOOKUP", "FULLY_CONNECTED", "GATHER", "TRANSPOSE_CONV"),
     *("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
 )
+INFINITE = 1e30  # infinity is measured as the greatest float32
 STORED = (*WEIGHTED, "DEQUANTIZE")  # float16 weights are turned to float32 first
 NO_ARITHMETIC = ("CAST", "DEQUANTIZE", "QUANTIZE", "SHAPE")
 
@@ -184,7 +185,8 @@ def _finite(tensor: schema.TensorT) -> bool:
     quantization = tensor.quantization
     if quantization is None or quantization.min is None or quantization.max is None:
         return True
-    return bool(np.isfinite([*quantization.min, *quantization.max]).all())
+    limits = np.abs([*quantization.min, *quantization.max])
+    return bool((limits < INFINITE).all())  # not of NaN either
 
 
 def _text(name: bytes | str | None) -> str:
