@@ -39,10 +39,11 @@ _HOMES = {
         "transfer_weights",
         "with_views",
     ],
-    "mm_keras.exporting": ["export"],
+    "mm_keras.exporting": ["export", "load"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _SUBMODULES = [
+    "compress",
     "data",
     "datasets",
     "encoders",

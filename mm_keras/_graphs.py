@@ -1,6 +1,16 @@
 """What several parts of the package ask of functional graphs."""
 
+from collections.abc import Iterator
+
 import keras
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields the layers of a model, and those of the models within it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
 
 
 def needed_inputs(inputs, outputs):

@@ -41,6 +41,18 @@ what is trained on can be changed, in this order:
     mix: {method: mixup, alpha: 0.2}
 """
 
+COMPARISON = """\
+CONFIG.yaml is one for `mm-keras train`, and says besides what is compared:
+
+  builder: {num_classes: 10, width: 32}     # for single modalities, and in common
+  compare:
+    seeds: 5
+    systems:
+      concat: {name: build_mcnn}
+      gated: {name: build_mcnn, fusion: gated}
+      dynamic: {name: build_dfn, auxiliary_heads: true}
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0, or 2 for input that doesn't fit."""
@@ -76,6 +88,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", metavar="CONFIG.yaml")
     train.add_argument("--output", help="folder to write, instead of the file's")
     train.set_defaults(run=_train)
+
+    compare = commands.add_parser(
+        "compare",
+        help="train several systems and each modality alone, with several seeds",
+        description="Trains every system and every single modality under one budget and prints "
+        "mean, interval and a paired test. Started again after a crash, it goes on.",
+        epilog=COMPARISON,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument("config", metavar="CONFIG.yaml")
+    compare.add_argument("--output", help="folder to write, instead of the file's")
+    compare.set_defaults(run=_compare)
 
     inspect = commands.add_parser(
         "inspect",
@@ -142,6 +166,18 @@ def _train(options: argparse.Namespace, console) -> int:
         report.write_csv(folder / "bad_records.csv")
         console.print(f"{report.count} bad records: see bad_records.csv.")
     console.print(f"Written to {folder}.")
+    return 0
+
+
+def _compare(options: argparse.Namespace, console) -> int:
+    from mm_keras.data.bad_records import plain_errors
+    from mm_keras.experiments import compare, read_comparison
+
+    comparison = read_comparison(options.config)
+    folder = options.output or comparison.experiment.output
+    with plain_errors():
+        compare(comparison, folder, console)
+    console.print(f"Written to {folder}: comparison.json, comparison.csv, comparison.png.")
     return 0
 
 

@@ -13,7 +13,7 @@ PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
 def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     found = {"CACHE": tmp_path / "cache"}
     exec("import keras\nkeras.utils.set_random_seed(0)", found)
     for number, block in enumerate(blocks, start=1):
@@ -36,3 +36,6 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     numbers = [int(label) for _, label in found["balanced"]]
     assert np.bincount(numbers).tolist() == [max(found["counts"])] * 10
     assert found["window"].found["audio"].all()
+    assert sum(found["shares"].values()) == pytest.approx(1)
+    assert {curve.modality for curve in found["curves"]} == {"image", "audio"}
+    assert found["sets"].predict(found["probabilities"]).any()

@@ -1,5 +1,33 @@
-"""Evaluation: arrays in, figures out. NumPy only."""
+"""Evaluation of multimodal models: what each modality is worth, and what probabilities mean."""
 
+from mm_keras.evaluate.ablation import AblationRow, presence_ablation
+from mm_keras.evaluate.calibrate import calibrate
+from mm_keras.evaluate.calibration import Reliability, calibration_metrics, reliability
+from mm_keras.evaluate.conformal import ConformalSets
+from mm_keras.evaluate.corruptions import CORRUPTIONS
 from mm_keras.evaluate.retrieval import retrieval_metrics
+from mm_keras.evaluate.robustness import (
+    RobustnessCurve,
+    effective_robustness,
+    relative_robustness,
+    robustness_curves,
+)
+from mm_keras.evaluate.shapley import Contributions, shapley_values
 
-__all__ = ["retrieval_metrics"]
+__all__ = [
+    "CORRUPTIONS",
+    "AblationRow",
+    "ConformalSets",
+    "Contributions",
+    "Reliability",
+    "RobustnessCurve",
+    "calibrate",
+    "calibration_metrics",
+    "effective_robustness",
+    "presence_ablation",
+    "relative_robustness",
+    "reliability",
+    "retrieval_metrics",
+    "robustness_curves",
+    "shapley_values",
+]

@@ -3,8 +3,8 @@
 import dataclasses
 import inspect
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import keras
 import yaml
@@ -19,6 +19,8 @@ from mm_keras.experiments.keys import as_mapping, check_keys
 from mm_keras.experiments.preparation import KEYS, Preparation, read_preparation
 from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression
+
+Parsed = TypeVar("Parsed")
 
 # What `fit.callbacks` may name: those of Keras that need no objects, and all of this package's.
 CALLBACKS = {
@@ -132,12 +134,16 @@ def read_config(path: str | pathlib.Path) -> Experiment:
         ValueError: For a file that is no YAML, an unknown key (the nearest valid one is named), a
             key given twice, or a value that doesn't fit.
     """
+    return read_yaml(path, parse_config)
+
+
+def read_yaml(path: str | pathlib.Path, parse: Callable[[Any], Parsed]) -> Parsed:
+    """Returns what `parse` makes of a YAML file; its errors name the file."""
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"`path` must be an existing YAML file. Received: path={path}.")
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-        return parse_config(config)
+        return parse(yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} must be YAML. Received: {error}") from error
     except (TypeError, ValueError) as error:
@@ -212,12 +218,18 @@ def _modality(name: str, options: Any) -> Modality:
     return _made(f"modalities.{name}", MODALITIES[kind], options)
 
 
-def _builder(options: Any) -> dict[str, Any]:
-    options = dict(as_mapping("builder", options))
+def builder_of(where: str, options: Any, further: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
+    """Returns a builder's name and its options after a check of both."""
+    options = dict(as_mapping(where, options))
     name = options.pop("name", "build_mcnn")
-    check_choice("builder.name", name, BUILDERS)
-    valid = set(inspect.signature(BUILDERS[name]).parameters) - {"modalities"}
-    check_keys("builder", options, sorted(valid | {"name"}))
+    check_choice(f"{where}.name", name, BUILDERS)
+    valid = {*inspect.signature(BUILDERS[name]).parameters} - {"modalities", "num_classes"}
+    check_keys(where, options, sorted({*valid, *further, "name"}))
+    return name, options
+
+
+def _builder(options: Any) -> dict[str, Any]:
+    name, options = builder_of("builder", options, ["num_classes"])
     if "num_classes" not in options:
         raise ValueError(f"`builder` must have the key 'num_classes'. Received: {sorted(options)}.")
     num_classes = options.pop("num_classes")

@@ -77,8 +77,9 @@ class Outcome:
         """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        export(self.model, folder / "model.keras", format="keras")
-        export(self.model, folder / "saved_model", format="saved_model")
+        for name, format in (("model.keras", "keras"), ("saved_model", "saved_model")):
+            # The check takes processes that import TensorFlow: `mm-keras export` makes it.
+            export(self.model, folder / name, format=format, check=False, metrics=self.test)
         plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
         for head, (true, predicted) in self.predictions.items():
             count = self.model.output[head].shape[-1]

@@ -56,6 +56,7 @@ from mm_keras.layers.similarity import Similarity
 from mm_keras.layers.similarity_alignment import SimilarityAlignment
 from mm_keras.layers.similarity_pooling import SimilarityPooling
 from mm_keras.layers.slice_axis import SliceAxis
+from mm_keras.layers.temperature_scaling import TemperatureScaling
 from mm_keras.layers.training_only import (
     TrainingOnly,
     TrainingOutput,
@@ -111,6 +112,7 @@ __all__ = [
     "SimilarityAlignment",
     "SimilarityPooling",
     "SliceAxis",
+    "TemperatureScaling",
     "TensorFusion",
     "TrainingOnly",
     "TrainingOutput",

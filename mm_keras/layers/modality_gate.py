@@ -186,7 +186,9 @@ class ModalityGate(MultimodalLayer):
             chosen = ops.max(ops.one_hot(chosen, len(self.names), dtype="int32"), axis=-2) > 0
             return masked_softmax(scores, ops.logical_and(chosen, present))
         soft = masked_softmax(scores, present)
-        hard = ops.one_hot(ops.argmax(order, axis=-1), len(self.names), dtype="float32")
+        # Not argmax, which Keras makes of bits that LiteRT and ONNX lack.
+        first = ops.top_k(ops.stop_gradient(order), 1)[1][..., 0]
+        hard = ops.one_hot(first, len(self.names), dtype="float32")
         hard = ops.where(present, hard, ops.zeros_like(hard))
         return hard + (soft - ops.stop_gradient(soft))  # the bracket is exactly 0
 

@@ -6,6 +6,8 @@ import mm_keras as mm
 from mm_keras import layers
 from tests.conformance.cases import KEY_BIAS, POSITIONS, PRESENT, LayerCase, floats
 
+PROBABILITIES = np.random.default_rng(0).dirichlet([1, 1, 1], size=4).astype("float32")
+
 
 def layer_cases() -> list[LayerCase]:
     """Returns the layers that encoders and builders have in common."""
@@ -35,6 +37,12 @@ def layer_cases() -> list[LayerCase]:
             lambda: layers.UnfoldBatch(2),
             pixels,
             options={"fit": False, "batch_sizes": (2,)},
+        ),
+        LayerCase("TemperatureScaling", lambda: layers.TemperatureScaling(2.0), PROBABILITIES),
+        LayerCase(
+            "TemperatureScaling-independent",
+            lambda: layers.TemperatureScaling(0.5, independent=True),
+            PROBABILITIES,
         ),
         LayerCase(
             "HashedWide",

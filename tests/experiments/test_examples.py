@@ -9,14 +9,20 @@ import yaml
 
 import mm_keras as mm
 from mm_keras.cli import main
-from mm_keras.experiments import read_config
+from mm_keras.experiments import read_comparison, read_config
 
 FOLDER = pathlib.Path(__file__).parents[2] / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+COMPARISON = FOLDER / "compare.yaml"
+EXAMPLES = sorted({*FOLDER.glob("*.yaml")} - {COMPARISON})
 
 
 def test_every_builder_has_an_example():
     assert {read_config(path).builder for path in EXAMPLES} == set(mm.BUILDERS)
+
+
+def test_the_comparison_is_read():
+    rows = read_comparison(COMPARISON).rows()
+    assert list(rows) == ["audio only", "image only", "concat", "gated", "dynamic"]
 
 
 def write_views(path):

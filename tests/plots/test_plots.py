@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mm_keras as mm
+from mm_keras.evaluate import AblationRow, Contributions, RobustnessCurve
 
 
 def labels_of(axes):
@@ -51,3 +52,79 @@ def test_model_diagram_has_a_box_a_layer_below_what_feeds_it(tmp_path):
     across = {name: box.get_position()[0] for name, box in boxes.items()}
     assert across["left"] < across["fusion"] < across["right"]
     figure.savefig(tmp_path / "diagram.png")
+
+
+def test_reliability_diagram(tmp_path):
+    probabilities = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]]
+    figure = mm.plots.reliability_diagram([0, 1, 1, 1], probabilities, bins=4, title="pets")
+    (axes,) = figure.axes
+    assert axes.get_title() == "pets (n = 4, ECE = 0.363)"
+    accuracy = [bar.get_height() for bar in axes.containers[0]]
+    np.testing.assert_allclose(accuracy, [0, 0, 1, 0.5])
+    np.testing.assert_allclose(axes.lines[0].get_ydata()[2:], [(0.7 + 0.55) / 2, 0.85])
+    figure.savefig(tmp_path / "reliability.png")
+
+
+def test_presence_chart(tmp_path):
+    rows = [
+        AblationRow(("image", "sound"), 0.9, 100),
+        AblationRow(("image",), 0.7, 120),
+        AblationRow(("sound",), float("nan"), 0),
+        AblationRow((), 0.1, 130),
+    ]
+    figure = mm.plots.presence_chart(rows)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "image + sound",
+        "image",
+        "none",
+    ]
+    assert labels_of(axes) == ["0.900  (n = 100)", "0.700  (n = 120)", "0.100  (n = 130)"]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [0.9, 0.7, 0.1])
+    figure.savefig(tmp_path / "presence.png")
+    with pytest.raises(ValueError, match="`rows` must have a pattern"):
+        mm.plots.presence_chart(rows[2:3])
+
+
+def test_robustness_chart(tmp_path):
+    curves = [
+        RobustnessCurve("image", "noise", (0.0, 0.5, 1.0), (0.9, 0.7, 0.2)),
+        RobustnessCurve("image", "blur", (0.0, 0.5, 1.0), (0.9, 0.8, 0.6)),
+        RobustnessCurve("sound", "noise", (0.0, 0.5, 1.0), (0.9, 0.85, 0.8)),
+    ]
+    figure = mm.plots.robustness_chart({"fused": curves}, title="digits")
+    image, sound = figure.axes
+    assert (image.get_title(), sound.get_title()) == ("image", "sound")
+    assert [line.get_label() for line in image.lines] == ["noise", "blur"]
+    np.testing.assert_array_equal(sound.lines[0].get_ydata(), [0.9, 0.85, 0.8])
+    two = mm.plots.robustness_chart({"fused": curves, "late": curves[2:]})
+    assert [line.get_label() for line in two.axes[1].lines] == ["fused, noise", "late, noise"]
+    figure.savefig(tmp_path / "robustness.png")
+    two.savefig(tmp_path / "two.png")
+    with pytest.raises(ValueError, match="`curves` must have a curve"):
+        mm.plots.robustness_chart({})
+
+
+def test_contributions_chart(tmp_path):
+    rng = np.random.default_rng(0)
+    values = {"image": rng.normal(0.5, 0.1, 50), "sound": rng.normal(0.1, 0.05, 50)}
+    total = sum(values.values())
+    found = Contributions(values, total + 0.1, np.full(50, 0.1), np.zeros(50, int))
+    figure = mm.plots.contributions_chart(found)
+    (axes,) = figure.axes
+    assert axes.get_title() == "Contribution of each modality (n = 50)"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert [name.split("\n")[0] for name in names] == ["image", "sound"]
+    assert names[0].split("\n")[1] == f"{100 * found.shares['image']:.0f} % overall"
+    figure.savefig(tmp_path / "contributions.png")
+
+
+def test_comparison_chart(tmp_path):
+    figure = mm.plots.comparison_chart({"image only": [0.5, 0.7], "both": [0.8, 0.9]}, "accuracy")
+    (axes,) = figure.axes
+    assert axes.get_title() == "Comparison (n = 2 seeds)"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["image only", "both"]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0.5, 0.7])
+    figure.savefig(tmp_path / "comparison.png")
+    with pytest.raises(ValueError, match="`values` must have numbers"):
+        mm.plots.comparison_chart({"both": []})

@@ -1,0 +1,343 @@
+"""From Keras 3 to tf_keras, which TFMOT needs, and back."""
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import tree
+
+from mm_keras._checks import check_positive
+from mm_keras.compress.carried import CarriedCall, Slot, carried_layer, slots
+from mm_keras.compress.graph import Runner, check_functional, copy_model, walk
+from mm_keras.compress.legacy import tf_keras
+from mm_keras.compress.native import native_layer
+from mm_keras.compress.parity import difference, random_inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class BridgedLayer:
+    """What became of a layer of the Keras 3 model.
+
+    Args:
+        name: Of the tf_keras layer.
+        path: Of the Keras 3 layer: its name after those of the nested models that it is in.
+        layer: The Keras 3 layer, or operation, in the bridge's own copy of the model.
+        kind: `"native"`: tf_keras has such a layer; `"carried"`: a thin tf_keras layer calls it;
+            `"operation"`: carried, without weights (`keras.ops`, activations, masks).
+    """
+
+    name: str
+    path: str
+    layer: Any
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Bridge:
+    """A Keras 3 model and the tf_keras model that was made from it.
+
+    Args:
+        model: The functional tf_keras model, flat: nested models are inlined.
+        source: The bridge's own copy of the Keras 3 model; carried layers are its layers.
+        layers: `{name of a tf_keras layer: what it stands for}`.
+        difference: The largest difference of both models' outputs on random inputs, relative to the
+            size of the outputs.
+    """
+
+    model: Any
+    source: keras.Model
+    layers: dict[str, BridgedLayer]
+    difference: float
+
+    def to_keras(self, trained: Any = None) -> keras.Model:
+        """Returns a new Keras 3 model with the weights of the tf_keras side.
+
+        Args:
+            trained: A tf_keras model with this bridge's layers, by name, without wrappers
+                (`strip_pruning`, `strip_clustering`). `None`: `model`.
+
+        Raises:
+            ValueError: If `trained` lacks a layer with weights, or has it with others.
+        """
+        trained = self.model if trained is None else trained
+        found = {layer.name: layer for layer in trained.layers}
+        natives = [b for b in self.layers.values() if b.kind == "native" and b.layer.weights]
+        missing = [bridged.name for bridged in natives if bridged.name not in found]
+        if missing:
+            raise ValueError(
+                "`trained` must have every layer of the bridge, by its name and without wrappers. "
+                f"Received a model without {missing}."
+            )
+        for bridged in natives:
+            bridged.layer.set_weights(found[bridged.name].get_weights())
+        return copy_model(self.source)
+
+
+@dataclasses.dataclass
+class _Value:
+    """A tensor of the tf_keras graph and the mask that Keras would attach to it."""
+
+    tensor: Any
+    mask: Any = None
+
+
+def to_tf_keras(
+    model: keras.Model,
+    *,
+    carry: Sequence[str] = (),
+    tolerance: float = 1e-5,
+    seed: int = 0,
+) -> Bridge:
+    """Rebuilds a functional Keras 3 model in tf_keras, with the same weights.
+
+    Layers that tf_keras has too are rebuilt, so that TFMOT knows them; all others, and those whose
+    masks or further arguments tf_keras treats otherwise, are carried: a thin tf_keras layer calls
+    the Keras 3 layer. Nested models are inlined, shared layers stay shared, inputs and outputs keep
+    their names and structure. Both models are then compared on random inputs.
+
+    The model itself is not touched: weights are copied, and `Bridge.to_keras` returns a new one.
+
+    Args:
+        model: A functional model of Keras 3, or a Sequential one that is built.
+        carry: Names, or paths `nested/name`, of layers to carry even if tf_keras has them.
+        tolerance: How much the outputs may differ, relative to their size.
+        seed: Of the random inputs.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If it is a subclassed model or has a Lambda layer or an unbuilt part, if `carry`
+            names no layer, if a layer can't be carried, or if both models differ by more than
+            `tolerance`: the message names the layer.
+
+    Example:
+
+    >>> import keras
+    >>> from mm_keras.compress.bridge import to_tf_keras
+    >>> inputs = keras.Input((4,))
+    >>> bridge = to_tf_keras(keras.Model(inputs, keras.layers.Dense(2, name="head")(inputs)))
+    >>> bridge.model.get_layer("head").kernel.shape, bridge.difference < 1e-5
+    (TensorShape([4, 2]), True)
+    >>> bridge.to_keras().get_layer("head").kernel.shape
+    TensorShape([4, 2])
+    """
+    check_functional(model)
+    check_positive("tolerance", tolerance)
+    _check_carry(model, carry)
+    source = copy_model(model)
+    builder = _Builder(carry)
+    built = builder.build(source)
+    found = _compare(builder, built, source, tolerance, seed)
+    return Bridge(built, source, builder.layers, found)
+
+
+def _check_carry(model, carry):
+    if isinstance(carry, str):
+        raise TypeError(f"`carry` must be a sequence of names. Received: carry={carry!r}.")
+    known = {name for layer, path in walk(model) for name in (path, layer.name)}
+    unknown = sorted(set(carry) - known)
+    if unknown:
+        raise ValueError(f"`carry` must have names of layers. Received unknown names: {unknown}.")
+
+
+class _Builder:
+    """Makes the tf_keras model call by call."""
+
+    def __init__(self, carry):
+        self.carry = set(carry)
+        self.layers: dict[str, BridgedLayer] = {}
+        self.names: set[str] = set()
+        self.natives: dict[int, tuple] = {}
+        self.carriers: dict[tuple, Any] = {}
+        self.carried: set[int] = set()
+        self.steps: list[tuple[str, list]] = []  # of each call: path, tensors
+
+    def build(self, source):
+        inputs = tree.map_structure(self._input, source.input)
+        runner = Runner(self.emit, lambda value, mask: _Value(value.tensor, mask.tensor))
+        outputs = runner.run(source, inputs)
+        self.inputs = tree.map_structure(_tensor, inputs)
+        return tf_keras().Model(self.inputs, tree.map_structure(_tensor, outputs), name=source.name)
+
+    def _input(self, x):
+        name = self._unique(x.name)
+        tensor = tf_keras().Input(x.shape[1:], batch_size=x.shape[0], dtype=x.dtype, name=name)
+        return _Value(tensor)
+
+    def emit(self, op, args, kwargs, path, _):
+        """Makes what stands for one call; returns its outputs."""
+        try:
+            outputs = self._native(op, args, kwargs, path)
+            if outputs is None:
+                outputs = self._carry(op, args, kwargs, path)
+            self._attach_masks(op, args, kwargs, outputs, path)
+        except Exception as error:
+            raise ValueError(
+                f"`model` has the layer {path!r} ({type(op).__name__}), which cannot be carried "
+                f"to tf_keras: {error}"
+            ) from error
+        self.steps.append((path, [value.tensor for value in outputs]))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _native(self, op, args, kwargs, path):
+        if not isinstance(op, keras.layers.Layer) or {path, op.name} & self.carry:
+            return None
+        training = kwargs.get("training")
+        if len(args) != 1 or any(v is not None for k, v in kwargs.items() if k != "training"):
+            return None
+        values = args[0] if isinstance(args[0], list | tuple) else [args[0]]
+        if not all(isinstance(value, _Value) for value in values):
+            return None
+        reads_masks = "mask" in inspect.signature(op.call).parameters or len(values) > 1
+        if reads_masks and any(value.mask is not None for value in values):
+            return None
+        if id(op) not in self.natives:
+            made = native_layer(op, self._unique(path))
+            if made is None:
+                return None
+            self.natives[id(op)] = made
+        layer, activation = self.natives[id(op)]
+        tensors = [value.tensor for value in values]
+        takes_training = "training" in inspect.signature(layer.call).parameters
+        options = {"training": training} if takes_training and training is not None else {}
+        was_built = layer.built
+        output = layer(tensors if isinstance(args[0], list | tuple) else tensors[0], **options)
+        if not was_built:
+            layer.set_weights(op.get_weights())
+            self.layers[layer.name] = BridgedLayer(layer.name, path, op, "native")
+        elif layer.name not in self.layers:
+            self.layers[layer.name] = BridgedLayer(layer.name, path, op, "native")
+        if activation is not None:
+            call = CarriedCall(activation, (Slot(0),), {}, {}, None)
+            output = self._thin(call, f"{path}_activation", op, "operation")([output])
+        return [_Value(output)]
+
+    def _carry(self, op, args, kwargs, path):
+        is_layer = isinstance(op, keras.layers.Layer)
+        kwargs = dict(kwargs)
+        training = kwargs.pop("training", None) if is_layer else None
+        values, args, kwargs = slots(args, kwargs, lambda x: isinstance(x, _Value))
+        tensors, masks = [value.tensor for value in values], {}
+        for index, value in enumerate(values):
+            if is_layer and value.mask is not None:
+                masks[index] = len(tensors)
+                tensors.append(value.mask)
+        key = (id(op), repr((args, kwargs, masks)))
+        plain = all(isinstance(x, _PLAIN) or x is None for x in tree.flatten((args, kwargs)))
+        layer = self.carriers.get(key) if plain else None
+        if layer is None:
+            call = CarriedCall(
+                op, args, kwargs, masks, op if is_layer else None, id(op) not in self.carried
+            )
+            has_weights = is_layer and op.weights
+            layer = self._thin(call, path, op, "carried" if has_weights else "operation")
+            self.carried.add(id(op))
+            self.carriers[key] = layer
+        outputs = layer(tensors, **({} if training is None else {"training": training}))
+        return [_Value(tensor) for tensor in tree.flatten(outputs)]
+
+    def _attach_masks(self, op, args, kwargs, outputs, path):
+        """Gives outputs the masks that Keras would attach to them."""
+        if not isinstance(op, keras.layers.Layer) or not op.supports_masking:
+            return
+        first = args[0] if args else next(iter(kwargs.values()))
+        previous = kwargs.get("mask")
+        if previous is None:
+            previous = tree.map_structure(_mask, first)
+        masks = [mask for mask in tree.flatten(previous) if mask is not None]
+        if not masks and type(op).compute_mask is keras.layers.Layer.compute_mask:
+            return
+        twins: dict[int, Any] = {}
+
+        def twin(x):
+            if not isinstance(x, _Value):
+                return x
+            spec = keras.KerasTensor(tuple(x.tensor.shape), dtype=x.tensor.dtype.name)
+            twins[id(spec)] = x
+            return spec
+
+        first_twin, previous_twin = tree.map_structure(twin, (first, previous))
+        found = op.compute_mask(first_twin, previous_twin)
+        found = tree.flatten(found)
+        if all(mask is None for mask in found):
+            return
+        if all(mask is None or id(mask) in twins for mask in found):
+            computed = [None if mask is None else twins[id(mask)] for mask in found]
+        else:
+            values, slotted, _ = slots((first, previous), {}, lambda x: isinstance(x, _Value))
+            call = CarriedCall(op.compute_mask, slotted, {}, {}, None)
+            layer = self._thin(call, f"{path}_mask", op, "operation")
+            made = iter(tree.flatten(layer([value.tensor for value in values])))
+            computed = [None if mask is None else _Value(next(made)) for mask in found]
+        for value, mask in zip(outputs, computed, strict=False):
+            value.mask = None if mask is None else mask.tensor
+
+    def _thin(self, call, path, op, kind):
+        layer = carried_layer()(call.handle, name=self._unique(path))
+        layer.trainable = getattr(op, "trainable", True)
+        self.layers[layer.name] = BridgedLayer(layer.name, path, op, kind)
+        return layer
+
+    def _unique(self, path):
+        """Returns the layer's own name, or its path where another layer has that name."""
+        parts = path.split("/")
+        for start in range(len(parts) - 1, -1, -1):
+            name = "_".join(parts[start:])
+            if name not in self.names:
+                break
+        count, first = 1, name
+        while name in self.names:
+            count += 1
+            name = f"{first}_{count}"
+        self.names.add(name)
+        return name
+
+
+_PLAIN = (Slot, str, int, float, bool)
+
+
+def _tensor(value):
+    return value.tensor
+
+
+def _mask(value):
+    if not isinstance(value, _Value) or value.mask is None:
+        return None
+    return _Value(value.mask)
+
+
+def _compare(builder, built, source, tolerance, seed):
+    """Returns the difference of both models' outputs; raises where it is too large."""
+    inputs = random_inputs(source, seed)
+    found = difference(source(inputs, training=False), built(inputs, training=False))
+    if found <= tolerance:
+        return found
+    probe = tf_keras().Model(builder.inputs, [tensors for _, tensors in builder.steps])
+    expected = []
+
+    def record(op, args, kwargs, path, _):
+        if isinstance(op, keras.layers.Layer):
+            kwargs = {"training": False, **kwargs}
+        outputs = op(*args, **kwargs)
+        expected.append([x for x in tree.flatten(outputs) if x is not None])
+        return outputs
+
+    def attach(x, mask):
+        x = keras.ops.copy(x)
+        x._keras_mask = mask
+        return x
+
+    Runner(record, attach).run(source, inputs)
+    for (path, _), a, b in zip(builder.steps, expected, probe(inputs, training=False), strict=True):
+        here = difference(a, b)
+        if here > tolerance:
+            raise ValueError(
+                f"`model` has the layer {path!r}, whose tf_keras counterpart gives other outputs: "
+                f"they differ by {here:.1e} of their size, more than tolerance={tolerance}. "
+                f"Pass carry=[{path!r}] to keep the Keras 3 layer there."
+            )
+    raise ValueError(
+        f"`model` and its tf_keras counterpart differ by {found:.1e}, "
+        f"more than tolerance={tolerance}."
+    )

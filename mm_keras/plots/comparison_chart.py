@@ -1,0 +1,40 @@
+"""Systems against each other, with the spread of their seeds."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from scipy import stats
+
+from mm_keras.plots.style import COLOURS, new_axes
+
+
+def comparison_chart(
+    values: Mapping[str, Sequence[float]], metric: str = "accuracy", title: str = ""
+) -> Figure:
+    """Draws a row for each system: every seed a dot, the mean a line with its 95 % interval.
+
+    Args:
+        values: `{row: the metric for each seed}`.
+        metric: Its name, for the axis.
+        title: Of the figure.
+    """
+    if not values or not all(len(own) for own in values.values()):
+        raise ValueError(f"`values` must have numbers for each row. Received: {dict(values)}.")
+    seeds = {len(own) for own in values.values()}
+    count = str(seeds.pop()) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    figure, axes = new_axes(
+        7.5, 1.5 + 0.4 * len(values), f"{title or 'Comparison'} (n = {count} seeds)", metric, ""
+    )
+    for index, own in enumerate(values.values()):
+        axes.plot(own, [index] * len(own), "o", color=COLOURS[0], alpha=0.5, markersize=5)
+        mean = statistics.mean(own)
+        half = None
+        if len(own) > 1:
+            half = float(stats.t.ppf(0.975, len(own) - 1)) * stats.sem(own)
+        axes.errorbar(
+            mean, index, xerr=half, fmt="|", color=COLOURS[1], markersize=14, capsize=4, linewidth=2
+        )
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    return figure
