@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mm_keras import data
 from mm_keras._checks import PRESENT, check_bool, check_choice
@@ -20,6 +19,8 @@ from mm_keras.models import Classification, Head
 from mm_keras.models.heads import check_heads
 
 KEYS = ("augment", "balance", "class_weights", "drop_modalities", "mix")
+Batches = Any  # a tf.data.Dataset of (inputs, labels); TensorFlow itself is not needed here
+AUTOTUNE = -1  # as tf.data.AUTOTUNE
 SHUFFLED = 2_000  # samples among which the copies of a balanced stream are shuffled
 OF_MODALITIES = (
     "AddNoise",
@@ -93,12 +94,12 @@ class Preparation:
 
     def __call__(
         self,
-        batches: tf.data.Dataset,
+        batches: Batches,
         modalities: Mapping[str, Modality],
         heads: Mapping[str, Head],
         batch_size: int,
         seed: int,
-    ) -> tf.data.Dataset:
+    ) -> Batches:
         """Returns prepared batches.
 
         Args:
@@ -127,9 +128,9 @@ class Preparation:
             with naming("mix"):
                 classes = self._labels(batches, heads)
                 batches = data.mix(batches, modalities, classes, **self.mix, seed=seed)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return batches.prefetch(AUTOTUNE)
 
-    def like_mixed(self, batches: tf.data.Dataset, heads: Mapping[str, Head]) -> tf.data.Dataset:
+    def like_mixed(self, batches: Batches, heads: Mapping[str, Head]) -> Batches:
         """Returns what validates or tests, with labels of the form that mixing gives."""
         if self.mix is None:
             return batches
@@ -148,7 +149,7 @@ class Preparation:
             name: np.arange(2) if isinstance(head, Classification) else np.zeros((2, head.units))
             for name, head in heads.items()
         }
-        sample = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(2)
+        sample = data.from_arrays(inputs, labels, modalities).batch(2)
         # What counts real samples, or needs adapted specs, is checked with them.
         balance, weights = self.balance, self.class_weights
         if balance is not None:
@@ -180,7 +181,7 @@ class Preparation:
             )
         return found
 
-    def _head(self, batches: tf.data.Dataset, heads: Mapping[str, Head]) -> str | None:
+    def _head(self, batches: Batches, heads: Mapping[str, Head]) -> str | None:
         """Returns the head that is balanced, if labels are a dict."""
         if not isinstance(check_elements(batches)[1], Mapping):
             return None
@@ -189,7 +190,7 @@ class Preparation:
         check_choice("head", head, known)
         return head
 
-    def _labels(self, batches: tf.data.Dataset, heads: Mapping[str, Head]) -> Any:
+    def _labels(self, batches: Batches, heads: Mapping[str, Head]) -> Any:
         """Returns the numbers of classes in the form that labels have."""
         classes = {
             name: head.units if isinstance(head, Classification) else None
@@ -200,7 +201,7 @@ class Preparation:
             return {name: classes.get(name) for name in labels}
         return next(iter(classes.values()))
 
-    def _weights(self, batches: tf.data.Dataset, heads: Mapping[str, Head]) -> Any:
+    def _weights(self, batches: Batches, heads: Mapping[str, Head]) -> Any:
         """Returns the weights of classes in the form that labels have."""
         classes = self._classes(heads)
 
