@@ -172,8 +172,11 @@ def carried_layer() -> type:
         def build(self, input_shape):
             self.built = True
 
-        @tf.autograph.experimental.do_not_convert
         def call(self, inputs, training=None):
+            return self._call(inputs, training)
+
+        @tf.autograph.experimental.do_not_convert
+        def _call(self, inputs, training):
             inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
             if training is None:
                 training = _TRAINING.active

@@ -47,8 +47,8 @@ def cluster(
     make a file that compresses well; they stay the values of any later int8 quantization. `model`
     stays as it is.
 
-    Clustered are kernels and embedding tables, also within layers such as attention and fusion;
-    those with no more values than clusters are left as they are.
+    Clustered are kernels and embedding tables, also within layers such as attention and fusion, and
+    in frozen layers; those with no more weights than clusters are left as they are.
 
     Args:
         model: A functional `keras.Model`, trained.
@@ -178,22 +178,27 @@ class _Wrapping:
         toolkit = tfmot().clustering.keras
         start = getattr(toolkit.CentroidInitialization, CENTROIDS[self.centroids])
 
+        frozen = []
+
         def wrapped(layer):
             if layer.name not in self.zeros:
                 return layer
-            trainable, layer.trainable = layer.trainable, True  # TFMOT wants trainable weights
+            if not layer.trainable:  # TFMOT finds no weights in frozen layers
+                frozen.append(layer)
+                layer.trainable = True
             options = {"cluster_per_channel": True} if self.per_channel else {}
-            layer = toolkit.cluster_weights(
+            return toolkit.cluster_weights(
                 layer,
                 self.number,
                 cluster_centroids_init=start,
                 preserve_sparsity=bool(self.zeros[layer.name]),
                 **options,
             )
-            layer.trainable = trainable
-            return layer
 
-        return tf_keras().models.clone_model(self.bridge.model, clone_function=wrapped)
+        clustered = tf_keras().models.clone_model(self.bridge.model, clone_function=wrapped)
+        for layer in frozen:
+            layer.trainable = False
+        return clustered
 
     def verify(self, model):
         """Raises where a weight of the result has too many values, or lost zeros."""

@@ -45,6 +45,11 @@ class Graph:
 
 def check_functional(model: keras.Model) -> None:
     """Raises unless a model is a functional graph, without Lambda layers, all the way down."""
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "Compression needs TensorFlow as the backend of Keras: set KERAS_BACKEND=tensorflow "
+            f"and load the model anew. Received: {keras.backend.backend()!r}."
+        )
     if not isinstance(model, keras.Model):
         raise TypeError(
             "`model` must be a functional keras.Model of Keras 3, which a builder returns. "
@@ -99,7 +104,7 @@ def copy_model(model: keras.Model) -> keras.Model:
 
     Shared layers stay shared, in nested models too; vocabularies come along.
     """
-    plain = keras.Model(model.input, model.output, name=model.name)  # not compiled
+    plain = _plain(model)
     copies: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
 
     def clone(layer):
@@ -114,6 +119,13 @@ def copy_model(model: keras.Model) -> keras.Model:
     for layer, new in copies.values():
         _copy_state(layer, new)
     return copied
+
+
+def _plain(model: keras.Model) -> keras.Model:
+    """Returns a functional model of the same layers, not compiled."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
 
 
 def _copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
@@ -143,9 +155,8 @@ def trace(model: keras.Model) -> Graph:
         for layer in model.layers:
             outputs = record(layer, outputs)
         return Graph(inputs, outputs, tuple(calls))
-    plain = keras.Model(model.input, model.output)
     traced = keras.models.clone_model(
-        plain, clone_function=lambda layer: layer, call_function=record
+        _plain(model), clone_function=lambda layer: layer, call_function=record
     )
     return Graph(traced.input, traced.output, tuple(calls))
 
@@ -166,17 +177,8 @@ class Runner:
         self.emit, self.attach = emit, attach
         self.graphs: dict[int, Graph] = {}
 
-    def run(
-        self, model: keras.Model, inputs: Any, prefix: str = "", training: bool | None = None
-    ) -> Any:
-        """Returns the outputs for a structure of inputs like the model's.
-
-        Args:
-            model: Functional.
-            inputs: What stands for its inputs.
-            prefix: Stands before every path.
-            training: What its layers get that were not called with another value.
-        """
+    def run(self, model: keras.Model, inputs: Any, prefix: str = "") -> Any:
+        """Returns the outputs for a structure of inputs like the model's."""
         if id(model) not in self.graphs:
             self.graphs[id(model)] = trace(model)
         graph = self.graphs[id(model)]
@@ -189,8 +191,9 @@ class Runner:
             args = tree.map_structure(value, call.args)
             kwargs = tree.map_structure(value, dict(call.kwargs))
             path = prefix + call.op.name
-            if isinstance(call.op, keras.layers.Layer) and training is not None:
-                kwargs.setdefault("training", training)
+            if isinstance(call.op, keras.layers.Layer):
+                # Keras, too, passes on what the whole model is called with, and nothing else.
+                kwargs.pop("training", None)
             if isinstance(call.op, keras.Model):
                 outputs = self._run_nested(call.op, args, kwargs, path)
             else:
@@ -208,7 +211,6 @@ class Runner:
             flat = zip(tree.flatten(inputs), tree.flatten(mask), strict=True)
             masked = [x if m is None else self.attach(x, m) for x, m in flat]
             inputs = tree.pack_sequence_as(inputs, masked)
-        own = model.input
         if isinstance(inputs, dict):  # Keras takes them by name, whatever the order
-            inputs = tree.map_structure(lambda tensor: inputs[tensor.name], own)
-        return self.run(model, inputs, path + "/", kwargs.get("training"))
+            inputs = tree.map_structure(lambda tensor: inputs[tensor.name], model.input)
+        return self.run(model, inputs, path + "/")

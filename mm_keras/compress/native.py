@@ -1,5 +1,6 @@
 """Keras 3 layers that tf_keras has too, and how their arguments translate."""
 
+import functools
 import inspect
 from typing import Any
 
@@ -76,7 +77,9 @@ def native_layer(layer: keras.layers.Layer, name: str) -> tuple[Any, Any] | None
         return None
 
 
+@functools.cache
 def _parameters(cls) -> set[str]:
+    """Returns the names that `__init__` takes, also through `**kwargs`."""
     bases = [base for base in cls.__mro__ if base is not object]
     return {name for base in bases for name in inspect.signature(base.__init__).parameters} | {
         "activity_regularizer"

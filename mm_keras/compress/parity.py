@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-_SIZES = (16, 64, 128, 256)  # for axes of unknown length
+_SIZES = (16, 64, 128, 256, 4)  # for axes of unknown length, in the order in which they are tried
 
 
 def random_inputs(model: keras.Model, seed: int = 0, batch: int = 2) -> Any:
@@ -48,21 +48,27 @@ def _random(x, rng, batch, size):
     return tf.constant(rng.normal(size=shape), dtype)
 
 
-def difference(expected: Any, actual: Any) -> float:
+def difference(expected: Any, actual: Any, least: float = 1.0) -> float:
     """Returns the largest difference of two structures, relative to the size of the expected.
 
-    `max |a − b| / max(1, max |a|)` over what is finite in both; infinite where they differ in
-    structure, in shape or in what is finite.
+    `max |a − b| / max(least, max |a|)` over what is finite in both; infinite where they differ in
+    shape or in what is finite.
     """
-    pairs = list(zip(_arrays(expected), _arrays(actual), strict=True))
-    return max((_difference(a, b) for a, b in pairs), default=0.0)
+    pairs = zip(_arrays(expected), _arrays(actual), strict=True)
+    return max((_difference(a, b, least) for a, b in pairs), default=0.0)
+
+
+def size(structure: Any) -> float:
+    """Returns the largest finite magnitude in a structure of arrays."""
+    arrays = [a[np.isfinite(a)] for a in _arrays(structure) if a.dtype.kind in "fiu"]
+    return max((float(np.abs(a).max(initial=0)) for a in arrays), default=math.inf)
 
 
 def _arrays(structure):
     return [np.asarray(x) for x in tree.flatten(structure)]
 
 
-def _difference(a, b):
+def _difference(a, b, least):
     if a.shape != b.shape:
         return math.inf
     if a.dtype.kind not in "fiub":
@@ -71,7 +77,5 @@ def _difference(a, b):
     finite = np.isfinite(a)
     if (finite != np.isfinite(b)).any():
         return math.inf
-    if not finite.any():
-        return 0.0
-    a, b = a[finite], b[finite]
-    return float(np.abs(a - b).max() / max(1.0, np.abs(a).max()))
+    error = np.abs(a - b)[finite].max(initial=0)
+    return float(error / max(least, np.abs(a[finite]).max(initial=0))) if error else 0.0

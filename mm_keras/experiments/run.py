@@ -68,18 +68,32 @@ class Outcome:
             "history": self.history,
         }
 
-    def write(self, folder: str | pathlib.Path, classes: Sequence[str] | None = None) -> None:
+    def write(
+        self,
+        folder: str | pathlib.Path,
+        classes: Sequence[str] | None = None,
+        training_data: str | None = None,
+    ) -> None:
         """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
 
         Args:
             folder: Made where it doesn't exist.
             classes: Names of the classes; `None`: their numbers.
+            training_data: For the cards of the models: what it was trained on.
         """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, format in (("model.keras", "keras"), ("saved_model", "saved_model")):
             # The check takes processes that import TensorFlow: `mm-keras export` makes it.
-            export(self.model, folder / name, format=format, check=False, metrics=self.test)
+            export(
+                self.model,
+                folder / name,
+                format=format,
+                check=False,
+                classes=dict.fromkeys(self.predictions, classes) if classes else None,
+                metrics=self.test,
+                training_data=training_data,
+            )
         plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
         for head, (true, predicted) in self.predictions.items():
             count = self.model.output[head].shape[-1]
@@ -106,12 +120,7 @@ def run_experiment(
     heads = check_heads(experiment.num_classes)
     shipped = inference_model(model)
     for graph in (model, shipped):
-        graph.compile(
-            _optimizer(experiment),
-            losses_of(graph, experiment, heads),
-            metrics=_metrics(experiment, heads),
-            jit_compile=jit_compile(),
-        )
+        compile_for(graph, experiment)
 
     def batches(source, split: str, shuffle: bool = False) -> Batches:
         return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
@@ -149,6 +158,17 @@ def run_experiment(
         callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
         name=name,
         console=console,
+    )
+
+
+def compile_for(model: keras.Model, experiment: Experiment) -> None:
+    """Compiles a graph as an experiment says."""
+    heads = check_heads(experiment.num_classes)
+    model.compile(
+        _optimizer(experiment),
+        losses_of(model, experiment, heads),
+        metrics=_metrics(experiment, heads),
+        jit_compile=jit_compile(),
     )
 
 
