@@ -166,15 +166,15 @@ def main():
             both = {name: np.concatenate([known[name], lossy[name]]) for name in known}
             model = learn(both, np.tile(labels[train], 2), seed, options.epochs // 2)
             measure(f"live, {fill}, learnt with losses", model, fill, seed)
-    report(
-        "live_stream",
-        rows,
-        "A live stream of lip video and voice, 150 spoken digits, windows of 640 ms",
-        seeds=options.seeds,
-        epochs=options.epochs,
-        loss=LOSS,
-        delay_ms=1e3 * DELAY,
-    )
+        report(
+            "live_stream",
+            rows,
+            "A live stream of lip video and voice, 150 spoken digits, windows of 640 ms",
+            seeds=seed + 1,
+            epochs=options.epochs,
+            loss=LOSS,
+            delay_ms=1e3 * DELAY,
+        )
 
 
 def learn(inputs, labels, seed, epochs):

@@ -8,8 +8,8 @@ enlarge to 96×96 (bilinear), mirror half of the pictures, turn by up to 18° (b
 outside), brightness ±20 %, contrast ±20 %, uint8; sound: decode, 1 s (cut or padded), shift by up
 to a tenth, white noise at 5 to 30 dB. Each row is a process of its own, which reads all samples
 once to warm up and then three times; rows take turns, once a seed. `samples/s` is by the clock,
-`samples/s a core` by processor seconds of the process and its workers, on which other programs of
-the machine weigh less.
+`samples/s a core` by processor seconds of the process and its workers. Other programs of the
+machine weigh on both, on the first more; `load` in the JSON is the mean load over 15 minutes.
 
 - mm_keras: `from_table`, `.batch`, `augment` with layers of keras.layers and of mm.data.
 - Keras, naive: the same layers in `Dataset.map`, one element after the other.
@@ -246,8 +246,6 @@ def main():
     home = os.environ.get("MM_KERAS_DATA")
     if not home:
         sys.exit("Set MM_KERAS_DATA to a folder with fashion_products/ and fsdd/.")
-    from seeds import report
-
     libraries = [name for name in LIBRARIES if name != "PyTorch" or version("torch")]
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -268,16 +266,21 @@ def main():
                     add(rows, f"{title}: {library}", figures)
             figures = in_a_process("epoch", folder, options.epoch, seed)
             add(rows, "MobileNetV2, an epoch", figures)
-            print(
-                {name: {k: v[-1] for k, v in row.items()} for name, row in rows.items()}, flush=True
-            )
+            write(rows, options, seed + 1)
+
+
+def write(rows, options, seeds):
+    """Prints and writes what has been measured so far."""
+    from seeds import report
+
+    cores = len(os.sched_getaffinity(0))
     report(
         "pipeline",
         rows,
-        f"Files to augmented batches, {options.samples:,} samples of 96×96, "
-        f"{len(os.sched_getaffinity(0))} cores",
-        seeds=options.seeds,
-        cores=len(os.sched_getaffinity(0)),
+        f"Files to augmented batches, {options.samples:,} samples of 96×96, {cores} cores",
+        seeds=seeds,
+        cores=cores,
+        load=os.getloadavg()[2],
         workers=WORKERS,
         batch=BATCH,
         epoch_samples=options.epoch,
