@@ -21,7 +21,7 @@ from mm_keras.data.augmentation import (
     TimeShift,
     TokenDropout,
     TokenSwap,
-    ViewMask,
+    ViewDropout,
     ViewShuffle,
     augment,
 )
@@ -103,7 +103,7 @@ __all__ = [
     "TimeShift",
     "TokenDropout",
     "TokenSwap",
-    "ViewMask",
+    "ViewDropout",
     "ViewShuffle",
     "Window",
     "add_class_weights",

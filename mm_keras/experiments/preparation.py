@@ -32,7 +32,7 @@ OF_MODALITIES = (
     "TimeShift",
     "TokenDropout",
     "TokenSwap",
-    "ViewMask",
+    "ViewDropout",
     "ViewShuffle",
 )
 OF_PICTURES = (  # of keras.layers, those that keep the size

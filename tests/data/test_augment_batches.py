@@ -179,7 +179,7 @@ def test_views_are_dropped_with_their_presence():
     views = np.ones((COUNT, 3, 2, 2, 1), "float32")
     inputs = {"x": views, "x_present": np.ones((COUNT, 3), "bool")}
     data = tf.data.Dataset.from_tensor_slices((inputs, np.arange(COUNT))).batch(4)
-    parts = list(mm.data.augment(data, {"x": mm.data.ViewMask(0.6)}, seed=0))
+    parts = list(mm.data.augment(data, {"x": mm.data.ViewDropout(0.6)}, seed=0))
     there = np.concatenate([part[0]["x_present"] for part in parts])
     np.testing.assert_array_equal(np.concatenate([p[0]["x"] for p in parts]).any((2, 3, 4)), there)
     assert len({tuple(row) for row in there}) > 2
