@@ -62,15 +62,21 @@ def small_mnist(folder):
     return (vectors - train.mean()) / train.std(), labels.astype("int64")
 
 
-def read_products(folder):
-    """Returns pictures averaged to 16×16, as vectors, and rows of the table, of the classes."""
+def read_photos(folder):
+    """Returns pictures (n, 64, 64, 3) and rows of the table, of classes with enough products."""
     with open(folder / "products.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     counts = collections.Counter(row["subCategory"] for row in rows)
     rows = [row for row in rows if counts[row["subCategory"]] >= PER_CLASS]
     with zipfile.ZipFile(folder / "images.zip") as archive:
         photos = [Image.open(io.BytesIO(archive.read(row["image"]))) for row in rows]
-    pixels = np.stack([np.asarray(photo.convert("RGB").reduce(4)) for photo in photos])
+    return np.stack([np.asarray(photo.convert("RGB")) for photo in photos]), rows
+
+
+def read_products(folder):
+    """Returns pictures averaged to 16×16, as vectors, and rows of the table, of the classes."""
+    photos, rows = read_photos(folder)
+    pixels = np.stack([np.asarray(Image.fromarray(photo).reduce(4)) for photo in photos])
     return pixels.reshape(len(rows), -1).astype("float32") / 127.5 - 1, rows
 
 

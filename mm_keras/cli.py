@@ -30,6 +30,15 @@ folder:
   dataset: {type: folder, path: pets, resize: crop, on_error: drop}    # pets/train/cat/1.jpg
   dataset: {type: arrays, path: data.npz, inputs: {image: x}, labels: y, split: part}
   dataset: {type: tfrecord, path: shards}                              # shards/train/schema.json
+
+what is trained on can be changed, in this order:
+
+  dataset:
+    balance: oversample      # or {method: undersample, target: [1, 1, 2]}
+    augment: {image: [RandomFlip, {RandomRotation: {factor: 0.05}}], audio: {TimeShift: {}}}
+    drop_modalities: 0.2     # or {audio: 0.2}: of optional modalities
+    class_weights: {beta: 0.999}
+    mix: {method: mixup, alpha: 0.2}
 """
 
 COMPARISON = """\
@@ -80,6 +89,33 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", help="folder to write, instead of the file's")
     train.set_defaults(run=_train)
 
+    compress = commands.add_parser(
+        "compress",
+        help="make a trained model small and fast, and show what it cost",
+        description="Makes variants of a trained model, writes them, and prints one table: "
+        "accuracy on the test split, size, latency, memory. int8, dynamic, float16 and 16x8 are "
+        "quantized after training, in seconds; pruned, clustered, qat and combined (pruned, "
+        "clustered, quantized) are trained further.",
+    )
+    compress.add_argument(
+        "model", metavar="RUN", help="folder that `mm-keras train` wrote, or a .keras file"
+    )
+    compress.add_argument("--config", help="YAML file with the dataset, for a .keras file")
+    compress.add_argument(
+        "--variants",
+        default="int8,dynamic,float16",
+        help="with commas, or all: int8, dynamic, float16, 16x8, pruned, clustered, qat, combined "
+        "(%(default)s)",
+    )
+    compress.add_argument("--sparsity", type=float, help="share of zeros when pruned (0.8)")
+    compress.add_argument("--clusters", type=_positive, help="values of a clustered kernel (16)")
+    compress.add_argument("--epochs", type=_positive, help="of each further training (2)")
+    compress.add_argument(
+        "--learning-rate", type=float, help="of it (the run's to prune, else a tenth)"
+    )
+    compress.add_argument("--output", help="folder to write (RUN/compressed)")
+    compress.set_defaults(run=_compress)
+
     compare = commands.add_parser(
         "compare",
         help="train several systems and each modality alone, with several seeds",
@@ -105,6 +141,26 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--samples", type=_positive, default=8, help="drawn (%(default)s)")
     inspect.add_argument("--output", default="contact_sheet.png", help="picture (%(default)s)")
     inspect.set_defaults(run=_inspect)
+
+    export = commands.add_parser(
+        "export",
+        help="write a trained model for TensorFlow, phones (LiteRT) or ONNX",
+        description="Converts a .keras file, or that of a folder that `mm-keras train` wrote, and "
+        "checks in a fresh process that the written file predicts what the model predicts.",
+    )
+    export.add_argument("model", metavar="MODEL", help="a .keras file, or a folder with one")
+    export.add_argument("--format", required=True, help="keras, saved_model, litert or onnx")
+    export.add_argument("--output", help="path to write (beside MODEL)")
+    export.add_argument(
+        "--preprocessing",
+        nargs="?",
+        const="stretch",
+        choices=["stretch", "pad", "crop"],
+        help="take raw pictures, sounds and texts; pictures of another size are stretched, or "
+        "padded or cropped (both in a SavedModel only)",
+    )
+    export.add_argument("--no-check", action="store_true", help="do not compare file and model")
+    export.set_defaults(run=_export)
 
     info = commands.add_parser("info", help="show versions, devices and builders")
     info.set_defaults(run=_info)
@@ -144,7 +200,8 @@ def _train(options: argparse.Namespace, console) -> int:
     with plain_errors():
         outcome = run_experiment(experiment, experiment.builder, console)
     names = getattr(experiment.source, "label_names", None)
-    outcome.write(folder, names if isinstance(names, tuple) else None)
+    names = names if isinstance(names, tuple) else None
+    outcome.write(folder, names, training_data=experiment.source.name)
     for metric in outcome.test:
         if metric in outcome.history:
             figure = plots.learning_curves({outcome.name: outcome.history}, metric)
@@ -157,6 +214,28 @@ def _train(options: argparse.Namespace, console) -> int:
         report.write_csv(folder / "bad_records.csv")
         console.print(f"{report.count} bad records: see bad_records.csv.")
     console.print(f"Written to {folder}.")
+    return 0
+
+
+def _compress(options: argparse.Namespace, console) -> int:
+    import pathlib
+
+    from mm_keras.data.bad_records import plain_errors
+    from mm_keras.experiments.compression import Settings, compress_trained, read_trained, variants
+
+    given = {
+        name: value
+        for name in ("sparsity", "clusters", "epochs", "learning_rate")
+        if (value := getattr(options, name)) is not None
+    }
+    settings = Settings(**given)
+    names = variants(options.variants)
+    model, experiment = read_trained(options.model, options.config)
+    run = pathlib.Path(options.model)
+    folder = options.output or (run if run.is_dir() else run.parent) / "compressed"
+    with plain_errors():
+        compress_trained(model, experiment, names, settings, folder, console)
+    console.print(f"Written to {folder}.", highlight=False)
     return 0
 
 
@@ -195,6 +274,22 @@ def _inspect(options: argparse.Namespace, console) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=120)
     console.print(f"Samples drawn in {output}.", highlight=False)
+    return 0
+
+
+def _export(options: argparse.Namespace, console) -> int:
+    from mm_keras.exporting import export_file
+
+    resize = {None: False, "stretch": True}.get(options.preprocessing, options.preprocessing)
+    path = export_file(
+        options.model,
+        options.format,
+        options.output,
+        preprocessing=resize,
+        check=not options.no_check,
+    )
+    checked = "not compared with the model" if options.no_check else "predicts what the model does"
+    console.print(f"Written to {path}: {checked}.", highlight=False)
     return 0
 
 

@@ -68,18 +68,32 @@ class Outcome:
             "history": self.history,
         }
 
-    def write(self, folder: str | pathlib.Path, classes: Sequence[str] | None = None) -> None:
+    def write(
+        self,
+        folder: str | pathlib.Path,
+        classes: Sequence[str] | None = None,
+        training_data: str | None = None,
+    ) -> None:
         """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
 
         Args:
             folder: Made where it doesn't exist.
             classes: Names of the classes; `None`: their numbers.
+            training_data: For the cards of the models: what it was trained on.
         """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, format in (("model.keras", "keras"), ("saved_model", "saved_model")):
             # The check takes processes that import TensorFlow: `mm-keras export` makes it.
-            export(self.model, folder / name, format=format, check=False, metrics=self.test)
+            export(
+                self.model,
+                folder / name,
+                format=format,
+                check=False,
+                classes=dict.fromkeys(self.predictions, classes) if classes else None,
+                metrics=self.test,
+                training_data=training_data,
+            )
         plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
         for head, (true, predicted) in self.predictions.items():
             count = self.model.output[head].shape[-1]
@@ -106,20 +120,23 @@ def run_experiment(
     heads = check_heads(experiment.num_classes)
     shipped = inference_model(model)
     for graph in (model, shipped):
-        graph.compile(
-            _optimizer(experiment),
-            losses_of(graph, experiment, heads),
-            metrics=_metrics(experiment, heads),
-            jit_compile=jit_compile(),
-        )
+        compile_for(graph, experiment)
 
     def batches(source, split: str, shuffle: bool = False) -> Batches:
         return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
 
-    def learnt_from(split: str, shuffle: bool = False) -> Batches:
-        found = batches(experiment.source, split, shuffle)
+    def learnt_from(split: str, training: bool = False) -> Batches:
+        def prepared(source) -> Batches:
+            found = batches(source, split, training)
+            if not training:
+                return experiment.preparation.like_mixed(found, heads)
+            return experiment.preparation(
+                found, modalities, heads, splits.batch_size, experiment.seed
+            )
+
+        found = prepared(experiment.source)
         if experiment.target:
-            pair = (found, batches(experiment.target, split, shuffle))
+            pair = (found, prepared(experiment.target))
             known = [int(one.cardinality()) for one in pair]  # in batches, of which each gets half
             found = domain_batches(
                 *(one.unbatch() for one in pair),
@@ -129,9 +146,10 @@ def run_experiment(
         return labels_for_outputs(found, model)
 
     test = batches(experiment.target or experiment.source, splits.test)
+    test = experiment.preparation.like_mixed(test, heads)
     return train_and_measure(
         model,
-        learnt_from(splits.train, shuffle=True),
+        learnt_from(splits.train, training=True),
         learnt_from(splits.validation) if splits.validation else None,
         labels_for_outputs(test, shipped),
         epochs=experiment.epochs,
@@ -140,6 +158,17 @@ def run_experiment(
         callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
         name=name,
         console=console,
+    )
+
+
+def compile_for(model: keras.Model, experiment: Experiment) -> None:
+    """Compiles a graph as an experiment says."""
+    heads = check_heads(experiment.num_classes)
+    model.compile(
+        _optimizer(experiment),
+        losses_of(model, experiment, heads),
+        metrics=_metrics(experiment, heads),
+        jit_compile=jit_compile(),
     )
 
 
@@ -231,7 +260,10 @@ def _predictions(model, test, classes) -> dict[str, tuple[np.ndarray, np.ndarray
     found = {}
     for head in classes:
         true = [label[head] if isinstance(label, Mapping) else label for label in labels]
-        found[head] = (np.concatenate(true).ravel(), np.argmax(predicted[head], axis=-1))
+        true = np.concatenate(true)
+        if true.ndim == 2 and true.shape[1] == predicted[head].shape[1]:  # distributions
+            true = np.argmax(true, axis=-1)
+        found[head] = (true.ravel(), np.argmax(predicted[head], axis=-1))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from mm_keras.exporting.card import read_card
 from mm_keras.exporting.export import export
+from mm_keras.exporting.export_file import export_file
 from mm_keras.exporting.exported_model import ExportedModel, TensorInfo
 from mm_keras.exporting.flops import flops
 from mm_keras.exporting.litert import LiteRTModel
@@ -22,6 +23,7 @@ __all__ = [
     "TensorInfo",
     "UnsupportedError",
     "export",
+    "export_file",
     "flops",
     "load",
     "read_card",

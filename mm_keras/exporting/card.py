@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from mm_keras import __version__
+from mm_keras.data.decode.common import extra
 from mm_keras.exporting.serving import Serving
 
 NAME = "card.json"
@@ -134,8 +135,7 @@ def embed_card(path: pathlib.Path, format: str, card: Mapping[str, Any]) -> None
         (path / EXTRA).parent.mkdir(exist_ok=True)
         (path / EXTRA).write_text(text, encoding="utf-8")
     elif format == "onnx":
-        import onnx
-
+        onnx = extra("onnx", "onnx")
         proto = onnx.load_model(path)
         proto.metadata_props.add(key=KEY, value=text)
         onnx.save_model(proto, path)
@@ -155,8 +155,7 @@ def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
         extra = path / EXTRA
         return json.loads(extra.read_text(encoding="utf-8")) if extra.is_file() else None
     if path.suffix == ".onnx":
-        import onnx
-
+        onnx = extra("onnx", "onnx")
         metadata = onnx.load_model(path, load_external_data=False).metadata_props
         texts = [entry.value for entry in metadata if entry.key == KEY]
         return json.loads(texts[-1]) if texts else None

@@ -10,8 +10,8 @@ import keras
 from mm_keras._checks import check_bool, check_choice
 from mm_keras._files import check_writable, written_whole
 from mm_keras._graphs import all_layers
+from mm_keras.data.decode.common import extra
 from mm_keras.exporting.card import Classes, embed_card, make_card
-from mm_keras.exporting.onnx_conversion import import_extra
 from mm_keras.exporting.parity import check_parity, foreign_modules, reduced_precision
 from mm_keras.exporting.serving import Serving
 from mm_keras.exporting.writers import FORMATS
@@ -152,4 +152,4 @@ def _check_format(model: keras.Model, format: str, check: bool) -> None:
         )
     if format == "onnx":
         for library in ("onnx", "onnxruntime", "tf2onnx"):
-            import_extra(library)
+            extra(library, "onnx")

@@ -2,30 +2,19 @@
 
 import contextlib
 import functools
-import importlib
 import logging
 import pathlib
 from collections.abc import Iterator
-from types import ModuleType
 
 import numpy as np
 import tensorflow as tf
 
+from mm_keras.data.decode.common import extra
 from mm_keras.exporting.serving import Serving
 from mm_keras.exporting.unsupported import UnsupportedError
 
 OPSET = 18
 OUTPUT = ":output"  # ends the name of an output that has the name of an input
-
-
-def import_extra(name: str) -> ModuleType:
-    """Imports a library of the extra `onnx`, or says how to install it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"format='onnx' needs the library {name!r}: pip install mm_keras[onnx]"
-        ) from error
 
 
 def write_onnx(serving: Serving, path: pathlib.Path) -> None:
@@ -38,7 +27,7 @@ def write_onnx(serving: Serving, path: pathlib.Path) -> None:
         ImportError: If the extra `onnx` is not installed.
         UnsupportedError: If ONNX lacks an operation.
     """
-    onnx, tf2onnx = import_extra("onnx"), import_extra("tf2onnx")
+    onnx, tf2onnx = extra("onnx", "onnx"), extra("tf2onnx", "onnx")
 
     def serve(inputs):
         outputs = serving(inputs).items()
@@ -99,7 +88,7 @@ def _erfc(context, node, name, args) -> None:
     """Makes 1 - erf(x), for GELU."""
     source, outputs, dtype = node.input[0], node.output, context.get_dtype(node.output[0])
     shape = context.get_shape(node.output[0])
-    one = np.array(1, import_extra("tf2onnx").utils.ONNX_TO_NUMPY_DTYPE[dtype])
+    one = np.array(1, extra("tf2onnx", "onnx").utils.ONNX_TO_NUMPY_DTYPE[dtype])
     one = context.make_const(f"{name}_one", one).output[0]
     context.remove_node(node.name)
     erf = context.make_node("Erf", [source]).output[0]
@@ -143,4 +132,4 @@ def _part(context, node, name, args, index: int) -> None:
 
 
 def _float() -> int:
-    return import_extra("onnx").TensorProto.FLOAT
+    return extra("onnx", "onnx").TensorProto.FLOAT

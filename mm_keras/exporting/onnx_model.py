@@ -5,9 +5,10 @@ import os
 import numpy as np
 
 from mm_keras._checks import check_int
+from mm_keras.data.decode.common import extra
 from mm_keras.exporting.card import read_card
 from mm_keras.exporting.exported_model import STRING, ExportedModel, TensorInfo
-from mm_keras.exporting.onnx_conversion import OUTPUT, import_extra
+from mm_keras.exporting.onnx_conversion import OUTPUT
 
 TYPES = {"float": "float32", "double": "float64", "string": STRING}
 
@@ -32,7 +33,7 @@ class ONNXModel(ExportedModel):
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
         if threads is not None:
             check_int("threads", threads)
-        runtime = import_extra("onnxruntime")
+        runtime = extra("onnxruntime", "onnx")
         options = runtime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads

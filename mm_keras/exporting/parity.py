@@ -79,7 +79,9 @@ def _compare(name, expected, found, format, tolerance) -> None:
         )
 
 
-def _tensor(array: np.ndarray) -> tf.Tensor:
+def _tensor(array: np.ndarray) -> Any:
+    if keras.config.backend() != "tensorflow":
+        return array
     return tf.constant(array.astype(object) if array.dtype.kind == "U" else array)
 
 

@@ -1,10 +1,11 @@
 """One function for each file format: a `Serving` to a file or folder."""
 
+import contextlib
 import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -35,17 +36,24 @@ def write_litert(serving: Serving, path: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(serving, pathlib.Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        try:
+        with clear_conversion_errors():
             content = converter.convert()
-        except Exception as error:  # a class of its own, which is not public
-            operations = set(re.findall(r"'(tf\.\w+)' op", str(error)))
-            if not operations:
-                raise
-            # Of each a place is told: "<operation>:", "<model>/<layer>/…@…".
-            told = dict(re.findall(r'"(\w+):", "([^"@]+/[^"@]+)[@"]', str(error)))
-            places = [told[name[3:]] for name in operations if name[3:] in told]
-            raise UnsupportedError("litert", operations, places) from error
     path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def clear_conversion_errors() -> Iterator[None]:
+    """Turns LiteRT's error for operations that it does not have into one that names them."""
+    try:
+        yield
+    except Exception as error:  # a class of its own, which is not public
+        operations = set(re.findall(r"'(tf\.\w+)' op", str(error)))
+        if not operations:
+            raise
+        # Of each a place is told: "<operation>:", "<model>/<layer>/…@…".
+        told = dict(re.findall(r'"(\w+):", "([^"@]+/[^"@]+)[@"]', str(error)))
+        places = [told[name[3:]] for name in operations if name[3:] in told]
+        raise UnsupportedError("litert", operations, places) from error
 
 
 class Format(NamedTuple):

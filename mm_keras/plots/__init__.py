@@ -9,6 +9,7 @@ from mm_keras.plots.model_diagram import model_diagram
 from mm_keras.plots.presence_chart import presence_chart
 from mm_keras.plots.reliability_diagram import reliability_diagram
 from mm_keras.plots.robustness_chart import robustness_chart
+from mm_keras.plots.size_tradeoff import size_tradeoff
 
 __all__ = [
     "comparison_chart",
@@ -20,4 +21,5 @@ __all__ = [
     "presence_chart",
     "reliability_diagram",
     "robustness_chart",
+    "size_tradeoff",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mm_keras as mm
+from mm_keras.exporting import FORMATS, UnsupportedError
 
 SERVE = """
 import json, sys
@@ -51,6 +52,7 @@ def test_keras_file_holds_the_graph_that_ships(model, inputs, tmp_path):
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)["label"], expected)
 
 
+@pytest.mark.slow
 def test_saved_model_serves_without_keras(model, inputs, tmp_path):
     path = mm.export(model, tmp_path / "served", check=False)
     np.savez(tmp_path / "inputs.npz", **inputs)
@@ -102,3 +104,54 @@ def test_errors(model, tmp_path, path, format, message):
     with pytest.raises(ValueError, match=message):
         mm.export(model, tmp_path / path, format=format)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime", "tf2onnx"])
+def test_onnx_is_an_extra(model, tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)  # importing it raises
+    with pytest.raises(ImportError, match=rf"library '{library}': pip install 'mm_keras\[onnx\]'"):
+        mm.export(model, tmp_path / "model.onnx", format="onnx")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix", "operation"),
+    [("litert", ".tflite", "BitwiseAnd"), ("onnx", ".onnx", "Bitcast")],
+)
+def test_what_a_format_lacks_is_named(tmp_path, format, suffix, operation):
+    inputs = keras.Input((3,), name="x")
+    model = keras.Model({"x": inputs}, {"y": keras.ops.argmax(inputs, axis=-1)}, name="pick")
+    path = tmp_path / f"model{suffix}"
+    path.write_text("earlier")
+    with pytest.raises(UnsupportedError, match=rf"lacks .*'tf.{operation}'.*, at \['pick.*/"):
+        mm.export(model, path, format=format)
+    assert path.read_text() == "earlier"
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_is_no_functional_model(tmp_path):
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    for given in (Subclassed(), "model", keras.layers.Dense(1)):
+        with pytest.raises(TypeError, match=r"`model` must be a functional keras.Model"):
+            mm.export(given, tmp_path / "model.tflite", format="litert")
+    assert not any(tmp_path.iterdir())
+
+
+def test_where_nothing_can_be_written(model, tmp_path, monkeypatch):
+    """The error comes before any work."""
+
+    def work(*args):
+        raise AssertionError("work")
+
+    for name, chosen in FORMATS.items():
+        monkeypatch.setitem(FORMATS, name, chosen._replace(write=work))
+    (tmp_path / "file").touch()
+    for name, chosen in FORMATS.items():
+        with pytest.raises(OSError, match=r"`path` must be where files can be written. Received"):
+            mm.export(model, tmp_path / "file" / f"model{chosen.suffix}", format=name)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"one with saved_model.pb, which is replaced"):
+        mm.export(model, tmp_path)

@@ -55,10 +55,8 @@ FORMATS = {"keras": ".keras", "saved_model": "", "litert": ".tflite", "onnx": ".
 # Converters are slow: one case of each builder, and those with operations of their own.
 CONVERTED = {
     *mm.BUILDERS,
-    "build_cmn-training",
     "build_dfn-bottleneck",
     "build_dfn-routed",
-    "build_mvcnn-training",
     "build_nasn-attention",
 }
 

@@ -54,6 +54,20 @@ def test_model_diagram_has_a_box_a_layer_below_what_feeds_it(tmp_path):
     figure.savefig(tmp_path / "diagram.png")
 
 
+def test_size_tradeoff(tmp_path):
+    figure = mm.plots.size_tradeoff({"float": (884.0, 0.7), "int8": (219.0, 0.69)}, samples=2000)
+    (axes,) = figure.axes
+    assert axes.get_title() == "Accuracy against size (n = 2,000)"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("size on disk (KB)", "accuracy")
+    line, *points = axes.lines
+    assert list(line.get_ydata()) == [0.7, 0.7], "where the others come from"
+    assert [(p.get_xdata()[0], p.get_ydata()[0]) for p in points] == [(884, 0.7), (219, 0.69)]
+    assert len({(p.get_marker(), p.get_color()) for p in points}) == 2
+    figure.savefig(tmp_path / "sizes.png")
+    with pytest.raises(ValueError, match="`points` must have at least one model"):
+        mm.plots.size_tradeoff({})
+
+
 def test_reliability_diagram(tmp_path):
     probabilities = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]]
     figure = mm.plots.reliability_diagram([0, 1, 1, 1], probabilities, bins=4, title="pets")

@@ -1,0 +1,135 @@
+"""From a SavedModel to quantized LiteRT files, some layers left in float32."""
+
+import contextlib
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from mm_keras.compress import flatbuffer
+from mm_keras.compress.quantized_model import StayedFloat
+from mm_keras.compress.representative import Batches
+from mm_keras.exporting.litert import SIGNATURE
+from mm_keras.exporting.serving import Serving
+from mm_keras.exporting.writers import clear_conversion_errors, write_saved_model
+
+RANGES = ("int8", "16x8")  # modes that measure ranges
+SPECTROGRAM = "the powers of a sound span more than 8 bits hold"
+UNBOUNDED = "its range is not finite"
+NO_KERNEL = "LiteRT has no operator for it on quantized numbers"
+FEW_WEIGHTS = "it has too few weights to gain from 8 bits"
+
+
+class Conversion(contextlib.AbstractContextManager):
+    """Converts one function in several ways; a context, within which it lies in a SavedModel.
+
+    Args:
+        write: Writes a SavedModel with the signature `serving_default` to a folder.
+    """
+
+    def __init__(self, write: Callable[[pathlib.Path], None]):
+        self._write = write
+
+    @classmethod
+    def of_serving(cls, serving: Serving) -> "Conversion":
+        """Returns the conversion of a model with the inputs that `serving` says."""
+        return cls(lambda folder: write_saved_model(serving, folder))
+
+    def __enter__(self) -> "Conversion":
+        self._folder = tempfile.TemporaryDirectory()
+        self._write(pathlib.Path(self._folder.name))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._folder.cleanup()
+
+    def plain(self, mode: str | None, batches: Batches = ()) -> bytes:
+        """Returns the file that the converter makes; `None`: not quantized."""
+        with self._converter(mode, batches) as converter:
+            return converter.convert()
+
+    def dynamic(self, kept: dict[str, str]) -> bytes:
+        """Returns the file with weights in 8 bits, but those of some layers."""
+        content = self.plain("dynamic")
+        if not kept:
+            return content
+        file, original = flatbuffer.read(content), flatbuffer.read(self.plain(None))
+        names = {o.name for o in flatbuffer.operators(file) if flatbuffer.layers_in(o.name, kept)}
+        flatbuffer.restore_weights(file, original, names)
+        return flatbuffer.written(file)
+
+    def int8(self, batches: Batches, kept: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+        """Returns the file that computes in 8 bits, but for some layers.
+
+        Also returns `{layer or tensor: reason}` of what stays float.
+        """
+        debugging = tf.lite.experimental
+        with self._converter("int8", batches) as converter:
+            debugger = debugging.QuantizationDebugger(
+                converter=converter, debug_options=debugging.QuantizationDebugOptions()
+            )
+            calibrated = flatbuffer.read(debugger.calibrated_model)
+            unbounded = flatbuffer.nodes_out_of_range(calibrated)
+            reasons = kept | dict.fromkeys(unbounded, UNBOUNDED)
+            nodes = unbounded | {
+                operator.tensor.name.decode()
+                for operator in flatbuffer.operators(calibrated)
+                if flatbuffer.layers_in(operator.name, kept)
+            }
+            if nodes:
+                debugger.options = debugging.QuantizationDebugOptions(
+                    denylisted_nodes=sorted(nodes)
+                )
+            return debugger.get_nondebug_quantized_model(), reasons
+
+    @contextlib.contextmanager
+    def _converter(self, mode: str | None, batches: Batches) -> Iterator[tf.lite.TFLiteConverter]:
+        with clear_conversion_errors():
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                self._folder.name, signature_keys=[SIGNATURE]
+            )
+            if mode is not None:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if mode == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if mode in RANGES:
+                converter.representative_dataset = lambda: ((SIGNATURE, b) for b in batches)
+            if mode == "16x8":
+                sets = tf.lite.OpsSet
+                converter.target_spec.supported_ops = [
+                    sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                    sets.TFLITE_BUILTINS,
+                ]
+            with warnings.catch_warnings():  # the converter's own use of tf.lite.Interpreter
+                warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")
+                warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+                yield converter
+
+
+def stayed_float(
+    file: flatbuffer.schema.ModelT, mode: str, reasons: dict[str, str]
+) -> tuple[StayedFloat, ...]:
+    """Returns the operators of a file that were not quantized, and why.
+
+    Args:
+        file: Converted.
+        mode: See `quantize`.
+        reasons: `{layer or tensor: reason}` of what was left out on purpose.
+    """
+    if mode == "float32":  # all of it
+        return ()
+    listed = []
+    for operator in flatbuffer.operators(file):
+        if mode in RANGES:
+            concerned = operator.is_float
+        else:  # they compute in float32 by design: weights count
+            concerned = operator.kind in flatbuffer.WEIGHTED and operator.has_float_weights(file)
+        if not concerned:
+            continue
+        because = [reasons[layer] for layer in flatbuffer.layers_in(operator.name, reasons)]
+        because += [reasons[operator.name]] if operator.name in reasons else []
+        default = NO_KERNEL if mode in RANGES else FEW_WEIGHTS
+        listed.append(StayedFloat(operator.kind, operator.name, (*because, default)[0]))
+    return tuple(listed)
