@@ -1,8 +1,9 @@
 """From Keras 3 to tf_keras, which TFMOT needs, and back."""
 
+import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -76,6 +77,17 @@ class Bridge:
         for bridged in natives:
             bridged.layer.set_weights(found[bridged.name].get_weights())
         return copy_model(self.source)
+
+    @contextlib.contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        """Gives carried layers, which both sides share, their weights back at the end."""
+        layers = [bridged.layer for bridged in self.layers.values() if bridged.kind == "carried"]
+        kept = [(layer, layer.get_weights()) for layer in layers]
+        try:
+            yield
+        finally:
+            for layer, weights in kept:
+                layer.set_weights(weights)
 
 
 @dataclasses.dataclass

@@ -109,7 +109,8 @@ def cluster(
     clustered = wrapping.wrap()
 
     def strip():
-        return bridge.to_keras(tfmot().clustering.keras.strip_clustering(clustered))
+        with bridge.kept_weights():  # a checkpoint must not change the weights in training
+            return bridge.to_keras(tfmot().clustering.keras.strip_clustering(clustered))
 
     host = Hosted(clustered, strip, bridge.source.layers)
     host.compile(**compile_arguments(model, compile) | {"jit_compile": False})

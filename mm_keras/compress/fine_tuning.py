@@ -49,7 +49,7 @@ def compile_arguments(model: keras.Model, given: Mapping[str, Any] | None) -> di
 
 def _own_arguments(model, given):
     """Returns copies of what a model is compiled with, but for what is given."""
-    if not model.compiled or {"optimizer", "loss"} <= given:
+    if not model.compiled:
         return {}
     try:
         return keras.saving.deserialize_keras_object(

@@ -33,8 +33,7 @@ def tfmot() -> ModuleType:
 def unchanged_keras() -> Iterator[None]:
     """Leaves the environment variable and TensorFlow's own choice of Keras as they were."""
     before = os.environ.get(_VARIABLE)
-    dir(tf)  # loads the lazy modules' names
-    getattr(tf, "keras").__name__  # noqa: B009, B018 — chosen now, by the variable as it is
+    getattr(tf, "keras").layers  # noqa: B009, B018 — chosen now, by the variable as it is
     try:
         yield
     finally:

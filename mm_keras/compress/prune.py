@@ -60,8 +60,8 @@ def prune(
         pattern: Which zeros may stand together. `None`: any. `"2:4"`: of four consecutive input
             channels, the two smallest, in kernels of two or four axes whose input channels are a
             multiple of four (other numbers likewise: `"m:n"`); `sparsity` is then m / n. `(h, w)`:
-            blocks of h inputs × w outputs, in kernels of two axes. Kernels that the pattern does
-            not fit are left as they are.
+            blocks of h inputs × w outputs, in kernels of two axes that are multiples of these.
+            Kernels that the pattern does not fit are left as they are.
         layers: Which layers, by names or paths (`"image_backbone/stage1_in_conv"`), or a function
             `f(layer) -> bool`. `None`: all. Named ones must fit the pattern.
         compile: Arguments of `compile` for this training, such as a smaller learning rate. Those
@@ -151,15 +151,17 @@ class _Pattern:
         """Returns whether a weight of that shape can have the pattern."""
         if self.m_by_n:
             return len(shape) in (2, 4) and shape[-2] % self.m_by_n[1] == 0
-        return self.block == (1, 1) or len(shape) == 2
+        height, width = self.block
+        if self.block == (1, 1):
+            return True
+        return len(shape) == 2 and shape[0] % height == 0 and shape[1] % width == 0
 
     def zeros(self, shape, share):
-        """Returns how many zeros TFMOT makes of a share, and by how many it may be off."""
+        """Returns how many zeros a share is, and by how many they may be off."""
         size = int(np.prod(shape))
         if self.m_by_n:
-            return size * self.m_by_n[0] / self.m_by_n[1], 0
-        height, width = self.block
-        return size * share, max(TOLERANCE * size, height * width)
+            return size * self.m_by_n[0] / self.m_by_n[1], 0.5
+        return size * share, max(TOLERANCE * size, np.prod(self.block)) + 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +237,7 @@ def _aims(model, sparsity, layers, pattern):
             )
         if weights:
             aims.append(_Aim(path, layer, weights, shares[path]))
+            _check_zeros(aims[-1], pattern)
     if not aims:
         raise ValueError(
             "`layers`, `sparsity` and `pattern` must leave some kernel to prune. "
@@ -298,18 +301,34 @@ def _pruning_callback(wrappers):
     return Pruning()
 
 
+def _check_zeros(aim, pattern):
+    """Raises where a kernel has more zeros than asked for: TFMOT would let them all go."""
+    for weight in aim.weights:
+        expected, slack = pattern.zeros(weight.shape, aim.sparsity)
+        zeros, size = _zeros(weight)
+        if zeros > expected + slack:
+            raise ValueError(
+                "`sparsity` must be at least what each kernel has already; leave others out by "
+                f"`layers`. Received: {aim.sparsity} for {aim.path!r}, which has "
+                f"{100 * zeros / size:.1f} % zeros."
+            )
+
+
 def _verify(aims, pattern):
     """Raises where the zeros are not as many as asked."""
     for aim in aims:
         for weight in aim.weights:
             expected, slack = pattern.zeros(weight.shape, aim.sparsity)
-            zeros = int((weight.numpy() == 0).sum())
-            if not abs(zeros - expected) <= slack + 1:
-                size = int(np.prod(weight.shape))
+            zeros, size = _zeros(weight)
+            if abs(zeros - expected) > slack:
                 raise RuntimeError(
                     f"The weight {weight_path(aim.path, aim.layer, weight)!r} has "
                     f"{100 * zeros / size:.1f} % zeros, not {100 * expected / size:.1f} %. A "
                     "callback that restores weights of an earlier epoch, or ends the training "
-                    "before three quarters of its steps, can cause that, and so can a model with "
-                    "more zeros than asked for."
+                    "before three quarters of its steps, can cause that."
                 )
+
+
+def _zeros(weight):
+    values = weight.numpy()
+    return int((values == 0).sum()), values.size

@@ -270,6 +270,24 @@ def test_bad_arguments_raise(case, error, message):
     check_errors(mm.compress.prune, case, error, message)
 
 
+def test_more_zeros_than_asked_for_raise():
+    pruned = mm.compress.prune(vectors_model(), vectors_data(), 0.75, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match=r"`sparsity` must be at least.*Received: 0.5 for '.*75"):
+        mm.compress.prune(pruned, vectors_data(), 0.5, verbose=0)
+    more = mm.compress.prune(pruned, vectors_data(), 0.9, epochs=1, verbose=0)
+    assert mm.compress.sparsity(more).overall == pytest.approx(0.9, abs=0.01)
+
+
+def test_what_is_not_given_is_as_the_model_is_compiled():
+    history = keras.callbacks.History()
+    given = {"optimizer": "sgd", "loss": mm.losses.classification()}
+    pruned = mm.compress.prune(
+        vectors_model(), vectors_data(), epochs=1, compile=given, callbacks=[history], verbose=0
+    )
+    assert "accuracy" in history.history
+    assert isinstance(pruned.optimizer, keras.optimizers.SGD)
+
+
 def test_models_that_cannot_be_trained_raise():
     model = mm.build_mcnn({"a": mm.Features(4)}, 2)
     data = tf.data.Dataset.from_tensors(({"a": np.ones((2, 4))}, np.ones(2)))
