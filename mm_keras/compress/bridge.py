@@ -180,8 +180,8 @@ class _Builder:
         inputs = tree.map_structure(self._input, source.input)
         runner = Runner(self.emit, lambda value, mask: _Value(value.tensor, mask.tensor))
         outputs = runner.run(source, inputs)
-        self.inputs = tree.map_structure(_tensor, inputs)
-        return tf_keras().Model(self.inputs, tree.map_structure(_tensor, outputs), name=source.name)
+        ends = [tree.map_structure(_tensor, end) for end in (inputs, outputs)]
+        return tf_keras().Model(*ends, name=source.name)
 
     def _input(self, x):
         name = self._unique(x.name)
@@ -355,7 +355,7 @@ def _compare(builder, built, source, tolerance, seed):
 
 
 def _differences(steps, source, inputs):
-    """Yields path and difference of each call, given the inputs that it has in Keras 3."""
+    """Returns path and difference of each call, given the inputs that it has in Keras 3."""
     found, remaining = [], iter(steps)
 
     def check(op, args, kwargs, path, _):
@@ -366,10 +366,12 @@ def _differences(steps, source, inputs):
         )
         if isinstance(op, keras.layers.Layer):
             kwargs["training"] = False
-        outputs = op(*args, **kwargs)
-        expected = [x for x in tree.flatten(outputs) if x is not None]
         step = next(remaining)
         masks = [tensors[index]._keras_mask for index in step.masked]
+        outputs = op(*args, **kwargs)
+        for index, mask in zip(step.masked, masks, strict=True):
+            tensors[index]._keras_mask = mask  # MultiHeadAttention takes it off
+        expected = [x for x in tree.flatten(outputs) if x is not None]
         actual = tree.flatten(step.run(tensors + masks))
         floats = [x for x in tensors if x.dtype.is_floating]
         found.append((step.path, difference(expected, actual, least=size(floats))))

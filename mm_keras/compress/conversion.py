@@ -17,6 +17,8 @@ from mm_keras.exporting.writers import clear_conversion_errors, write_saved_mode
 
 RANGES = ("int8", "16x8")  # modes that measure ranges
 SPECTROGRAM = "the powers of a sound span more than 8 bits hold"
+NEAR_ZERO = "what it makes of numbers near 0 would be lost in 8 bits, or not defined"
+FLOAT_KINDS = ("DIV", "EXP", "LOG", "RSQRT")  # LiteRT stops where 8 bits round a divisor to 0
 UNBOUNDED = "its range is not finite"
 NO_KERNEL = "LiteRT has no operator for it on quantized numbers"
 FEW_WEIGHTS = "it has too few weights to gain from 8 bits"
@@ -73,11 +75,10 @@ class Conversion(contextlib.AbstractContextManager):
             calibrated = flatbuffer.read(debugger.calibrated_model)
             unbounded = flatbuffer.nodes_out_of_range(calibrated)
             reasons = kept | dict.fromkeys(unbounded, UNBOUNDED)
-            nodes = unbounded | {
-                operator.tensor.name.decode()
-                for operator in flatbuffer.operators(calibrated)
-                if flatbuffer.layers_in(operator.name, kept)
-            }
+            nodes = set(unbounded)
+            for operator in flatbuffer.operators(calibrated):
+                if operator.kind in FLOAT_KINDS or flatbuffer.layers_in(operator.name, kept):
+                    nodes.add(operator.tensor.name.decode())
             if nodes:
                 debugger.options = debugging.QuantizationDebugOptions(
                     denylisted_nodes=sorted(nodes)
@@ -131,5 +132,7 @@ def stayed_float(
         because = [reasons[layer] for layer in flatbuffer.layers_in(operator.name, reasons)]
         because += [reasons[operator.name]] if operator.name in reasons else []
         default = NO_KERNEL if mode in RANGES else FEW_WEIGHTS
+        if mode == "int8" and operator.kind in FLOAT_KINDS:
+            default = NEAR_ZERO
         listed.append(StayedFloat(operator.kind, operator.name, (*because, default)[0]))
     return tuple(listed)

@@ -89,8 +89,9 @@ def masks(kind):
         x = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="lstm")(x)
         x = layers.GRU(3, name="gru")(x)
     elif kind == "attention":
-        x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
-        x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+        y = layers.Add()([x, layers.MultiHeadAttention(2, 4, name="attention")(x, x)])
+        y = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(y))
+        x = layers.Concatenate()([y, layers.GlobalMaxPooling1D()(x)])
     elif kind == "nested":
         inside = keras.Input((7, 8))
         nested = keras.Model(inside, layers.GRU(3, return_sequences=True, name="gru")(inside))

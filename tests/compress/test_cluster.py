@@ -8,13 +8,10 @@ from keras import layers, ops
 
 import mm_keras as mm
 from mm_keras.compress.cluster import CENTROIDS
-from mm_keras.compress.weights import compressible
 from tests.compress.trained import (
     BAD_TRAINING,
     STILL,
-    accuracy,
     check_errors,
-    digits_model,
     require_unchanged,
     vectors_data,
     vectors_model,
@@ -22,25 +19,30 @@ from tests.compress.trained import (
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("centroids", CENTROIDS)
-def test_every_kernel_has_few_values_near_its_own(centroids):
-    """Those of the attention within a fusion layer, too."""
+def test_values_are_near_the_weights_and_those_within_layers_count_too():
+    """Of the attention within a fusion layer."""
     model = vectors_model("cross_attention")
     before = weights_of(model)
-    clustered = mm.compress.cluster(
-        model, vectors_data(), 8, centroids=centroids, compile=STILL, verbose=0
-    )
+    clustered = mm.compress.cluster(model, vectors_data(), 8, compile=STILL, verbose=0)
     require_unchanged(model, before)
     values = mm.compress.unique_weights(clustered)
     assert len(values) == 2 + 8 + 2  # projections, attentions, hidden and logits
-    assert max(values.values()) <= 8
-    assert min(values.values()) > 1
+    assert set(values.values()) == {8}
     assert min(mm.compress.unique_weights(model).values()) > 60
     for new, old in zip(clustered.weights, model.weights, strict=True):
-        new, old = new.numpy(), old.numpy()
-        if f"{new.shape}" and values.get(old.shape):
-            assert np.corrcoef(new.ravel(), old.ravel())[0, 1] > 0.8
+        if "kernel" in old.path:
+            assert np.corrcoef(new.numpy().ravel(), old.numpy().ravel())[0, 1] > 0.95
+        else:
+            np.testing.assert_array_equal(new, old)
+
+
+@pytest.mark.parametrize("centroids", sorted(set(CENTROIDS) - {"kmeans++"}))
+def test_each_weight_gets_the_nearest_value(centroids):
+    model = vectors_model()
+    clustered = mm.compress.cluster(
+        model, vectors_data(), 8, centroids=centroids, compile=STILL, verbose=0
+    )
+    assert max(mm.compress.unique_weights(clustered).values()) <= 8
     kernel = model.get_layer("left_projection").kernel.numpy().ravel()
     new = clustered.get_layer("left_projection").kernel.numpy().ravel()
     found = np.unique(new)
@@ -62,6 +64,7 @@ def test_centroids_are_trained():
     assert max(mm.compress.unique_weights(moved).values()) <= 4
 
 
+@pytest.mark.slow
 def test_zeros_stay_after_pruning():
     pruned = mm.compress.prune(vectors_model("gated"), vectors_data(), {"left": 0.75}, verbose=0)
     kept = mm.compress.cluster(pruned, vectors_data(), 6, epochs=3, verbose=0)
@@ -191,17 +194,3 @@ def test_carried_layers_train_as_in_keras(tmp_path):
 )
 def test_bad_arguments_raise(case, error, message):
     check_errors(mm.compress.cluster, case, error, message)
-
-
-@pytest.mark.slow
-def test_digits_pruned_then_clustered(tmp_path_factory):
-    data_dir = tmp_path_factory.getbasetemp() / "av_digits"
-    model, train, test = digits_model(str(data_dir))
-    pruned = mm.compress.prune(model, train, 0.5, epochs=1, verbose=0)
-    clustered = mm.compress.cluster(pruned, train, 16, verbose=0)
-    assert accuracy(clustered, test) > accuracy(model, test) - 5
-    assert max(mm.compress.unique_weights(clustered).values()) <= 16
-    assert mm.compress.sparsity(clustered).overall >= 0.49
-    for new, old in zip(clustered.layers, pruned.layers, strict=True):
-        for a, b in zip(compressible(new), compressible(old), strict=True):
-            assert not a.numpy()[b.numpy() == 0].any()

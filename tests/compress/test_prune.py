@@ -1,8 +1,5 @@
 """Pruning."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -16,9 +13,7 @@ from mm_keras.compress.weights import compressible
 from tests.compress.trained import (
     BAD_TRAINING,
     STILL,
-    accuracy,
     check_errors,
-    digits_model,
     require_unchanged,
     vectors_data,
     vectors_model,
@@ -307,41 +302,3 @@ def test_sparsity_counts_each_kernel_once():
     bare = keras.Model(inputs, layers.Flatten()(inputs))
     with pytest.raises(ValueError, match="`model` must have kernels or embedding tables"):
         mm.compress.sparsity(bare)
-
-
-FRESH = """
-import sys
-import keras, numpy as np
-import mm_keras as mm
-model = keras.models.load_model(sys.argv[1])
-batch = dict(np.load(sys.argv[2]))
-np.savez(sys.argv[3], label=model.predict(batch, verbose=0)["label"],
-         sparsity=mm.compress.sparsity(model).overall)
-"""
-
-
-@pytest.mark.slow
-def test_digits_pruned_by_half_are_read_as_well(tmp_path, tmp_path_factory):
-    data_dir = tmp_path_factory.getbasetemp() / "av_digits"
-    model, train, test = digits_model(str(data_dir))
-    before = accuracy(model, test)
-    assert before > 80
-    pruned = mm.compress.prune(model, train, 0.5, epochs=1, verbose=0)
-    assert accuracy(pruned, test) > before - 5
-    assert accuracy(model, test) == before
-    assert mm.compress.sparsity(pruned).overall == pytest.approx(0.5, abs=0.01)
-
-    batch = {k: v.numpy() for k, v in next(iter(test))[0].items()}
-    expected = pruned.predict(batch, verbose=0)["label"]
-    pruned.save(tmp_path / "pruned.keras")
-    np.savez(tmp_path / "batch.npz", **batch)
-    arguments = [str(tmp_path / name) for name in ("pruned.keras", "batch.npz", "out.npz")]
-    subprocess.run([sys.executable, "-c", FRESH, *arguments], check=True)
-    out = np.load(tmp_path / "out.npz")
-    np.testing.assert_allclose(out["label"], expected, atol=1e-6)
-    assert out["sparsity"] == mm.compress.sparsity(pruned).overall
-
-    mm.export(pruned, tmp_path / "served", format="saved_model")
-    served = tf.saved_model.load(tmp_path / "served")
-    got = served.serve({k: tf.constant(v, "float32") for k, v in batch.items()})
-    np.testing.assert_allclose(got["label"], expected, atol=1e-5)

@@ -1,14 +1,11 @@
 """What the tests of pruning and clustering train on."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import mm_keras as mm
-from mm_keras.datasets import av_digits
 from tests.conformance.cases import floats
 
 STILL = {"optimizer": keras.optimizers.SGD(0.0)}  # weights move by compression alone
@@ -40,25 +37,6 @@ def vectors_data(names=None, samples=32):
     }
     labels = dict.fromkeys(names, labels) if names else labels
     return tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(8)
-
-
-@functools.cache
-def digits_model(data_dir: str) -> tuple[keras.Model, tf.data.Dataset, tf.data.Dataset]:
-    """Returns a model of av_digits, trained once a process, and its training and test batches."""
-    train = av_digits("train", data_dir=data_dir).batch(48).cache()
-    test = av_digits("test", data_dir=data_dir).batch(100).cache()
-    keras.utils.set_random_seed(0)
-    image = mm.Image((8, 8, 1), backbone="SmallCNN")
-    audio = mm.Audio(6400, 8000, backbone="SmallCNN", mel_bins=16, stride=0.05)
-    model = mm.build_mcnn({"image": image, "audio": audio}, 10, width=32)
-    model.compile("adam", mm.losses.classification(), metrics=["accuracy"], jit_compile=False)
-    model.fit(train, epochs=6, verbose=0)
-    return model, train, test
-
-
-def accuracy(model, data):
-    """Returns the accuracy in per cent."""
-    return 100 * model.evaluate(data, verbose=0, return_dict=True)["accuracy"]
 
 
 def weights_of(model):
