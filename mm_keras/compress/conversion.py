@@ -19,6 +19,11 @@ RANGES = ("int8", "16x8")  # modes that measure ranges
 SPECTROGRAM = "the powers of a sound span more than 8 bits hold"
 NEAR_ZERO = "what it makes of numbers near 0 would be lost in 8 bits, or not defined"
 FLOAT_KINDS = ("DIV", "EXP", "LOG", "RSQRT")  # LiteRT stops where 8 bits round a divisor to 0
+STATISTICS = (  # what such operators are mostly fed by: sums of squares, counts, maxima
+    *("ABS", "ADD", "BROADCAST_TO", "EXPAND_DIMS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG"),
+    *("REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "SELECT_V2", "SQRT", "SQUARE", "SQUARED_DIFFERENCE"),
+    *("SQUEEZE", "SUB", "SUM"),
+)
 UNBOUNDED = "its range is not finite"
 NO_KERNEL = "LiteRT has no operator for it on quantized numbers"
 FEW_WEIGHTS = "it has too few weights to gain from 8 bits"
@@ -68,22 +73,23 @@ class Conversion(contextlib.AbstractContextManager):
         Also returns `{layer or tensor: reason}` of what stays float.
         """
         debugging = tf.lite.experimental
-        with self._converter("int8", batches) as converter:
+        with self._converter("int8", batches) as converter, _something_quantized():
             debugger = debugging.QuantizationDebugger(
                 converter=converter, debug_options=debugging.QuantizationDebugOptions()
             )
             calibrated = flatbuffer.read(debugger.calibrated_model)
             unbounded = flatbuffer.nodes_out_of_range(calibrated)
-            reasons = kept | dict.fromkeys(unbounded, UNBOUNDED)
-            nodes = set(unbounded)
+            near_zero = flatbuffer.nodes_before(calibrated, FLOAT_KINDS, STATISTICS)
+            reasons = dict.fromkeys(near_zero, NEAR_ZERO) | dict.fromkeys(unbounded, UNBOUNDED)
+            nodes = unbounded | near_zero
             for operator in flatbuffer.operators(calibrated):
-                if operator.kind in FLOAT_KINDS or flatbuffer.layers_in(operator.name, kept):
+                if flatbuffer.layers_in(operator.name, kept):
                     nodes.add(operator.tensor.name.decode())
             if nodes:
                 debugger.options = debugging.QuantizationDebugOptions(
                     denylisted_nodes=sorted(nodes)
                 )
-            return debugger.get_nondebug_quantized_model(), reasons
+            return debugger.get_nondebug_quantized_model(), reasons | kept
 
     @contextlib.contextmanager
     def _converter(self, mode: str | None, batches: Batches) -> Iterator[tf.lite.TFLiteConverter]:
@@ -109,6 +115,20 @@ class Conversion(contextlib.AbstractContextManager):
                 yield converter
 
 
+@contextlib.contextmanager
+def _something_quantized() -> Iterator[None]:
+    """Turns LiteRT's error for a file in which nothing is quantized into a clear one."""
+    try:
+        yield
+    except ValueError as error:
+        if "in debug mode" not in str(error):
+            raise
+        raise ValueError(
+            "`model` must have an operator that can be quantized, such as a dense layer or "
+            "convolution, after those that stay in float32. Received a model without."
+        ) from error
+
+
 def stayed_float(
     file: flatbuffer.schema.ModelT, mode: str, reasons: dict[str, str]
 ) -> tuple[StayedFloat, ...]:
@@ -132,7 +152,5 @@ def stayed_float(
         because = [reasons[layer] for layer in flatbuffer.layers_in(operator.name, reasons)]
         because += [reasons[operator.name]] if operator.name in reasons else []
         default = NO_KERNEL if mode in RANGES else FEW_WEIGHTS
-        if mode == "int8" and operator.kind in FLOAT_KINDS:
-            default = NEAR_ZERO
         listed.append(StayedFloat(operator.kind, operator.name, (*because, default)[0]))
     return tuple(listed)

@@ -197,6 +197,7 @@ def test_the_student_stays_a_plain_model_compiled_as_before(tmp_path):
     assert not fresh.compiled
 
 
+@pytest.mark.slow
 def test_samples_of_no_weight_teach_nothing():
     weights = [1, 1, 0, 0] * 3
     expert = teacher()

@@ -271,14 +271,21 @@ def test_divisions_stay_float():
     """In 8 bits a small divisor is 0, at which LiteRT stops."""
     numbers = keras.Input((4,), name="numbers")
     ratio = numbers / keras.ops.sum(keras.ops.square(numbers), axis=-1, keepdims=True)
-    model = keras.Model({"numbers": numbers}, {"ratio": ratio})
+    mixed = keras.layers.Dense(4)(ratio)
+    model = keras.Model({"numbers": numbers}, {"mixed": mixed})
     rng = np.random.default_rng(0)
     inputs = {"numbers": rng.normal(size=(32, 4)).astype("float32")}
     inputs["numbers"][::4] *= 0.1
     small = mm.compress.quantize(model, representative=batches(inputs))
-    (division,) = (entry for entry in small.stayed_float if entry.kind == "DIV")
-    assert division.reason.startswith("what it makes of numbers near 0")
-    assert np.isfinite(small.predict(inputs)["ratio"]).all()
+    reasons = {entry.kind: entry.reason for entry in small.stayed_float}
+    assert reasons["DIV"].startswith("what it makes of numbers near 0")
+    assert reasons["SUM"] == reasons["DIV"], "a divisor that has been rounded is of no use"
+    expected = model.predict(inputs, verbose=0)["mixed"]
+    error = np.abs(small.predict(inputs)["mixed"] - expected).max()
+    assert error < 0.03 * np.abs(expected).max()
+    bare = keras.Model({"numbers": numbers}, {"ratio": ratio})
+    with pytest.raises(ValueError, match="`model` must have an operator that can be quantized"):
+        mm.compress.quantize(bare, representative=batches(inputs))
 
 
 def test_nan_of_absent_samples_does_not_reach_the_ranges():

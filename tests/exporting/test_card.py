@@ -51,6 +51,7 @@ def test_a_moved_file_still_has_its_card(model, tmp_path, format):
     assert set(card["versions"]) == {"mm_keras", "keras", "tensorflow", "python"}
 
 
+@pytest.mark.slow
 def test_tools_of_the_format_find_it(model, tmp_path):
     path = mm.export(model, tmp_path / "m.tflite", format="litert", check=False)
     with zipfile.ZipFile(path) as archive:

@@ -52,6 +52,7 @@ def test_keras_file_holds_the_graph_that_ships(model, inputs, tmp_path):
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)["label"], expected)
 
 
+@pytest.mark.slow
 def test_saved_model_serves_without_keras(model, inputs, tmp_path):
     path = mm.export(model, tmp_path / "served", check=False)
     np.savez(tmp_path / "inputs.npz", **inputs)

@@ -45,6 +45,7 @@ def test_a_folder_or_its_file_becomes_another_format(run, tmp_path, capsys):
         assert card["training_data"] == "pets"
 
 
+@pytest.mark.slow
 def test_raw_inputs(tmp_path):
     model = mm.build_mcnn({"image": mm.Image((6, 6, 1), backbone="SmallCNN")}, 2, width=4)
     mm.export(model, tmp_path / "model.keras", format="keras", check=False)
