@@ -120,6 +120,12 @@ def _something_quantized() -> Iterator[None]:
     """Turns LiteRT's error for a file in which nothing is quantized into a clear one."""
     try:
         yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            "LiteRT's quantizer failed, which can happen after quantization-aware training of "
+            "models with maxima over what may be absent: use `quantize` instead. "
+            f"It says: {error}"
+        ) from error
     except ValueError as error:
         if "in debug mode" not in str(error):
             raise
