@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from mm_keras.compress.carried import carried_layer
 from mm_keras.compress.legacy import tf_keras, tfmot
 
+SPARSE = 0.05  # a kernel with this share of zeros counts as pruned
+FEW_VALUES = 64  # a kernel with no more different values counts as clustered
 ACTIVATIONS = ("linear", "relu", "sigmoid", "softmax", "tanh")
 FOLDED = ("Conv2D", "Dense", "DepthwiseConv2D")  # take in a BatchNormalization that follows
 CARRIED = "tf_keras has no such layer"
@@ -37,6 +41,22 @@ def quantization_aware(model: Any, sparsity: bool, clusters: bool) -> tuple[Any,
     annotated = tf_keras().models.clone_model(model, clone_function=annotate)
     with toolkit.quantize_scope({"Carried": carried_layer()}):
         return toolkit.quantize_apply(annotated, scheme), refused
+
+
+def freeze_unpreserved(aware: Any) -> None:
+    """Stops the training of pruned or clustered kernels that no preserving scheme keeps so.
+
+    Those are in layers that TFMOT does not take, and in layers right before a ReLU: there its
+    layout replaces the preserving quantizer by a plain one.
+    """
+    for layer in aware.layers:
+        config = getattr(layer, "quantize_config", None)
+        pairs = config.get_weights_and_quantizers(layer.layer) if config is not None else []
+        if pairs and all("Preserve" in type(quantizer).__name__ for _, quantizer in pairs):
+            continue
+        kernels = [w.numpy() for w in layer.weights if len(w.shape) > 1]
+        if any((k == 0).mean() >= SPARSE or len(np.unique(k)) <= FEW_VALUES for k in kernels):
+            layer.trainable = False
 
 
 def takes(layers: Any) -> bool:

@@ -17,6 +17,13 @@ from mm_keras.exporting.writers import clear_conversion_errors, write_saved_mode
 
 RANGES = ("int8", "16x8")  # modes that measure ranges
 SPECTROGRAM = "the powers of a sound span more than 8 bits hold"
+NEAR_ZERO = "what it makes of numbers near 0 would be lost in 8 bits, or not defined"
+FLOAT_KINDS = ("DIV", "EXP", "LOG", "RSQRT")  # LiteRT stops where 8 bits round a divisor to 0
+STATISTICS = (  # what such operators are mostly fed by: sums of squares, counts, maxima
+    *("ABS", "ADD", "BROADCAST_TO", "EXPAND_DIMS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG"),
+    *("REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "SELECT_V2", "SQRT", "SQUARE", "SQUARED_DIFFERENCE"),
+    *("SQUEEZE", "SUB", "SUM"),
+)
 UNBOUNDED = "its range is not finite"
 NO_KERNEL = "LiteRT has no operator for it on quantized numbers"
 FEW_WEIGHTS = "it has too few weights to gain from 8 bits"
@@ -66,23 +73,23 @@ class Conversion(contextlib.AbstractContextManager):
         Also returns `{layer or tensor: reason}` of what stays float.
         """
         debugging = tf.lite.experimental
-        with self._converter("int8", batches) as converter:
+        with self._converter("int8", batches) as converter, _something_quantized():
             debugger = debugging.QuantizationDebugger(
                 converter=converter, debug_options=debugging.QuantizationDebugOptions()
             )
             calibrated = flatbuffer.read(debugger.calibrated_model)
             unbounded = flatbuffer.nodes_out_of_range(calibrated)
-            reasons = kept | dict.fromkeys(unbounded, UNBOUNDED)
-            nodes = unbounded | {
-                operator.tensor.name.decode()
-                for operator in flatbuffer.operators(calibrated)
-                if flatbuffer.layers_in(operator.name, kept)
-            }
+            near_zero = flatbuffer.nodes_before(calibrated, FLOAT_KINDS, STATISTICS)
+            reasons = dict.fromkeys(near_zero, NEAR_ZERO) | dict.fromkeys(unbounded, UNBOUNDED)
+            nodes = unbounded | near_zero
+            for operator in flatbuffer.operators(calibrated):
+                if flatbuffer.layers_in(operator.name, kept):
+                    nodes.add(operator.tensor.name.decode())
             if nodes:
                 debugger.options = debugging.QuantizationDebugOptions(
                     denylisted_nodes=sorted(nodes)
                 )
-            return debugger.get_nondebug_quantized_model(), reasons
+            return debugger.get_nondebug_quantized_model(), reasons | kept
 
     @contextlib.contextmanager
     def _converter(self, mode: str | None, batches: Batches) -> Iterator[tf.lite.TFLiteConverter]:
@@ -106,6 +113,26 @@ class Conversion(contextlib.AbstractContextManager):
                 warnings.filterwarnings("ignore", "(?s).*tf.lite.Interpreter is deprecated")
                 warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
                 yield converter
+
+
+@contextlib.contextmanager
+def _something_quantized() -> Iterator[None]:
+    """Turns LiteRT's error for a file in which nothing is quantized into a clear one."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            "LiteRT's quantizer failed, which can happen after quantization-aware training of "
+            "models with maxima over what may be absent: use `quantize` instead. "
+            f"It says: {error}"
+        ) from error
+    except ValueError as error:
+        if "in debug mode" not in str(error):
+            raise
+        raise ValueError(
+            "`model` must have an operator that can be quantized, such as a dense layer or "
+            "convolution, after those that stay in float32. Received a model without."
+        ) from error
 
 
 def stayed_float(

@@ -112,6 +112,33 @@ def nodes_out_of_range(model: schema.ModelT) -> set[str]:
     return found
 
 
+def nodes_before(model: schema.ModelT, kinds: Iterable[str], through: Iterable[str]) -> set[str]:
+    """Returns the tensors made by operators of some kinds, and by those that feed them.
+
+    Args:
+        model: A calibrated file.
+        kinds: Of the operators.
+        through: Kinds of those that feed them, directly or through each other. An addition of two
+            tensors, such as that of a residual block, is not followed.
+    """
+    makers = {id(operator.tensor): operator for operator in operators(model)}
+    waiting = [operator for operator in makers.values() if operator.kind in kinds]
+    found: dict[int, str] = {}
+    while waiting:
+        operator = waiting.pop()
+        if id(operator.tensor) in found:
+            continue
+        found[id(operator.tensor)] = _text(operator.tensor.name)
+        feeding = [makers[id(t)] for t in operator.inputs if id(t) in makers]
+        waiting += [
+            maker
+            for maker in feeding
+            if maker.kind in through
+            and not (maker.kind == "ADD" and all(id(t) in makers for t in maker.inputs))
+        ]
+    return set(found.values())
+
+
 def restore_weights(model: schema.ModelT, original: schema.ModelT, names: set[str]) -> None:
     """Puts float32 weights back into named operators of a file with int8 weights.
 

@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from mm_keras._checks import check_bool, check_int
 from mm_keras.compress import flatbuffer
-from mm_keras.compress.annotation import quantization_aware, takes
+from mm_keras.compress.annotation import (
+    FEW_VALUES,
+    SPARSE,
+    freeze_unpreserved,
+    quantization_aware,
+    takes,
+)
 from mm_keras.compress.bridge import to_tf_keras
 from mm_keras.compress.conversion import Conversion
 from mm_keras.compress.fine_tuning import check_training, compile_arguments
@@ -27,9 +33,6 @@ from mm_keras.compress.weights import sparsity, unique_weights
 from mm_keras.exporting.litert import SIGNATURE
 from mm_keras.exporting.serving import Serving
 from mm_keras.models import inference_model
-
-SPARSE = 0.05  # a model with this share of zeros counts as pruned
-FEW_VALUES = 64  # a kernel with no more different values counts as clustered
 
 
 def quantize_aware(
@@ -57,8 +60,8 @@ def quantize_aware(
     training. `model` stays as it is.
 
     Zeros and few values that `prune` and `cluster` left in the weights stay, by TFMOT's preserving
-    schemes, so that prune → cluster → quantize_aware gives all three gains. Layers that TFMOT does
-    not take are then not trained.
+    schemes, so that prune → cluster → quantize_aware gives all three gains. Pruned and clustered
+    layers for which TFMOT has no such scheme are then not trained.
 
     Args:
         model: A functional `keras.Model`, trained.
@@ -131,9 +134,7 @@ def quantize_aware(
     preserve_clusters = _clustered(model) if preserve_clusters is None else preserve_clusters
     aware, refused = quantization_aware(bridge.model, preserve_sparsity, preserve_clusters)
     if preserve_sparsity or preserve_clusters:
-        for name in refused:  # nothing keeps their zeros and values while they are trained
-            layer = aware.get_layer(name)
-            layer.trainable &= all(len(weight.shape) < 2 for weight in layer.weights)
+        freeze_unpreserved(aware)
     hosted = Hosted(aware, layers=bridge.source.layers)
     hosted.compile(**arguments)
     hosted.fit(

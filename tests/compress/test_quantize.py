@@ -267,6 +267,27 @@ def test_ranges_that_are_not_finite_stay_float():
     np.testing.assert_allclose(small.predict(inputs)["label"], expected, atol=0.03)
 
 
+def test_divisions_stay_float():
+    """In 8 bits a small divisor is 0, at which LiteRT stops."""
+    numbers = keras.Input((4,), name="numbers")
+    ratio = numbers / keras.ops.sum(keras.ops.square(numbers), axis=-1, keepdims=True)
+    mixed = keras.layers.Dense(4)(ratio)
+    model = keras.Model({"numbers": numbers}, {"mixed": mixed})
+    rng = np.random.default_rng(0)
+    inputs = {"numbers": rng.normal(size=(32, 4)).astype("float32")}
+    inputs["numbers"][::4] *= 0.1
+    small = mm.compress.quantize(model, representative=batches(inputs))
+    reasons = {entry.kind: entry.reason for entry in small.stayed_float}
+    assert reasons["DIV"].startswith("what it makes of numbers near 0")
+    assert reasons["SUM"] == reasons["DIV"], "a divisor that has been rounded is of no use"
+    expected = model.predict(inputs, verbose=0)["mixed"]
+    error = np.abs(small.predict(inputs)["mixed"] - expected).max()
+    assert error < 0.03 * np.abs(expected).max()
+    bare = keras.Model({"numbers": numbers}, {"ratio": ratio})
+    with pytest.raises(ValueError, match="`model` must have an operator that can be quantized"):
+        mm.compress.quantize(bare, representative=batches(inputs))
+
+
 def test_nan_of_absent_samples_does_not_reach_the_ranges():
     model = mm.build_mcnn({"a": mm.Features(4), "b": mm.Features(3, optional=True)}, 2, width=8)
     rng = np.random.default_rng(0)
