@@ -280,12 +280,7 @@ def measure_twemoji(folder, seeds):
         rows,
         "twemoji, retrieval: pictures and names in 14 languages, names of the test unseen",
         seeds=seeds,
-        lines=lines_of(
-            "twemoji, unseen names in 14 languages",
-            rows,
-            "picture → name R@1 %",
-            "CCA, 14 languages",
-        ),
+        lines=lines_of("twemoji, unseen names", rows, "picture → name R@1 %", "CCA"),
         epochs=EPOCHS["twemoji"],
         languages=LANGUAGES,
     )
