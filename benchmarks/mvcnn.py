@@ -1,6 +1,6 @@
 """Views of COIL-20: does accuracy rise with their number, and is a network of views worth it?
 
-    MM_KERAS_DATA=… python benchmarks/mvcnn.py [--seeds 3] [--steps 150]
+    MM_KERAS_DATA=… python benchmarks/mvcnn.py [--seeds 5] [--steps 150]
 
 Protocol: 20 objects, each photographed from 54 angles, 32×32 grey. Every seed draws 2 angles for
 training and takes the other 52 for the test, the same angles for all objects. Every picture gets
@@ -147,7 +147,7 @@ def pooled_views(pictures, steps, *, two_stages=False, **options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=150)
     options = parser.parse_args()
     folder = os.environ.get("MM_KERAS_DATA")

@@ -41,6 +41,8 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
         hardness: Of `"vse"`: where the non-trainable weight `current_hardness` starts, from 0, the
             sum over all negatives, to 1, the hardest alone. `mm.training.HardNegativeWarmUp`
             raises it from 0.
+        anchor: The modality that all others meet: only its pairs have a loss, so that their number
+            grows with that of modalities, not with its square. `None`: all pairs.
 
     Call arguments:
         inputs: `{modality: (B, E)}` of length 1, of two modalities or more.
@@ -66,7 +68,8 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
     0.744
 
     Reference: Radford et al., CLIP, 2021; Zhai et al., SigLIP, 2023; Faghri et al., VSE++, 2018;
-    Khosla et al., Supervised Contrastive Learning, 2020 (several positives).
+    Khosla et al., Supervised Contrastive Learning, 2020 (several positives); Girdhar et al.,
+    ImageBind, 2023 (anchor).
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
         temperature: float | None = None,
         margin: float = 0.2,
         hardness: float = 1.0,
+        anchor: str | None = None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -87,10 +91,12 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
         self.temperature = temperature
         self.margin = margin
         self.hardness = hardness
+        self.anchor = anchor
         self.supports_masking = True
 
     def build(self, inputs_shape):
         self.names = check_embeddings(type(self).__name__, inputs_shape)
+        check_anchor(self.anchor, self.names)
         if self.loss in TEMPERATURES:
             start = 1.0 / (self.temperature or TEMPERATURES[self.loss])
             self.log_scale = self._weight("log_scale", math.log(start), constraint=_at_most_largest)
@@ -116,12 +122,14 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
         return inputs
 
     def pair_losses(self, inputs, mask=None, ids=None):
-        """Returns `{(a, b): loss}` of all pairs of modalities, without the weight."""
+        """Returns `{(a, b): loss}` of the pairs of modalities, without the weight."""
         x = {name: ops.cast(inputs[name], "float32") for name in self.names}
         present = presence_of(x, mask)
         x = {name: ops.where(present[name], x[name], ops.zeros_like(x[name])) for name in x}
         losses = {}
         for a, b in itertools.combinations(self.names, 2):
+            if self.anchor not in (None, a, b):
+                continue
             similarity = ops.matmul(x[a], ops.transpose(x[b]))
             kept = ops.logical_and(present[a], ops.transpose(present[b]))
             positives = same_ids(x[a], ids)
@@ -156,6 +164,7 @@ class ContrastiveLearning(TrainingOnly, keras.layers.Layer):
             "temperature": self.temperature,
             "margin": self.margin,
             "hardness": self.hardness,
+            "anchor": self.anchor,
         }
 
 
@@ -179,6 +188,15 @@ def check_contrast(loss, temperature, margin, argument: str = "loss") -> None:
         raise ValueError(
             f"`temperature` must be at least {1 / LARGEST_SCALE}, where learning ends. "
             f"Received: temperature={temperature}."
+        )
+
+
+def check_anchor(anchor, names) -> None:
+    """Raises unless `anchor` is None or one of the modalities."""
+    if anchor is not None and anchor not in names:
+        raise ValueError(
+            f"`anchor` must be None or one of the modalities {sorted(names)}. "
+            f"Received: anchor={anchor!r}."
         )
 
 

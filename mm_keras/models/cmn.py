@@ -20,7 +20,7 @@ from mm_keras.layers import (
     ZeroMasked,
     get_fusion,
 )
-from mm_keras.layers.contrastive_learning import check_contrast
+from mm_keras.layers.contrastive_learning import check_anchor, check_contrast
 from mm_keras.layers.similarity import SIMILARITIES
 from mm_keras.modalities import Modality
 from mm_keras.models.heads import Head, check_heads
@@ -50,6 +50,7 @@ def build_cmn(
     contrastive_weight: float = 1.0,
     temperature: float | None = None,
     margin: float = 0.2,
+    anchor: str | None = None,
     pair_ids: bool = False,
     match: bool = False,
     match_weight: float = 1.0,
@@ -96,6 +97,9 @@ def build_cmn(
         contrastive_weight: Of that loss.
         temperature: Of `"info_nce"` and `"siglip"` at the start, above 0; it is learnt.
         margin: Of `"vse"` and `"triplet"`, at least 0.
+        anchor: The modality that all others meet: the contrastive loss is over its pairs only.
+            `None`: over all pairs. For retrieval between one modality and many others, such as
+            pictures and their names in several languages.
         pair_ids: Whether there is a further input in training, `"pair_id"`, `(B, 1)` integers:
             samples of one id, be it a class or an object, belong together. Without it every
             sample belongs to itself alone. `mm.inference_model` drops the input.
@@ -151,6 +155,7 @@ def build_cmn(
     check_number("contrastive_weight", contrastive_weight)
     check_number("match_weight", match_weight)
     check_contrast(contrastive or "info_nce", temperature, margin, "contrastive")
+    check_anchor(anchor, modalities)
     _check_flags(similarities=similarities, pair_ids=pair_ids, match=match)
     _check_embedding(embedding, contrastive, heads, pair_ids, match)
     check_layers(width, hidden, dropout, modality_dropout)
@@ -186,7 +191,7 @@ def build_cmn(
         embeddings = _embed(features, masks, embedding, pooling)
         if contrastive:
             contrast = ContrastiveLearning(
-                contrastive, contrastive_weight, temperature, margin, name="contrast"
+                contrastive, contrastive_weight, temperature, margin, anchor=anchor, name="contrast"
             )
             embeddings = contrast(embeddings, **masked, **ids)
         if match:

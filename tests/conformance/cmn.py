@@ -56,7 +56,7 @@ def layer_cases():
     for loss in ("info_nce", "siglip", "vse", "triplet"):
         yield LayerCase(
             f"ContrastiveLearning-{loss}",
-            lambda loss=loss: layers.ContrastiveLearning(loss, hardness=0.5),
+            lambda loss=loss: layers.ContrastiveLearning(loss, hardness=0.5, anchor="b"),
             embeddings,
             {"mask": {"b": PRESENT}, "ids": IDS},
         )

@@ -42,21 +42,20 @@ def oracle(loss, positives, kept, a, b):
     return values.sum() / (partners.any(0) | partners.any(1)).sum()
 
 
+@pytest.mark.parametrize("anchor", [None, "b"], ids=["all pairs", "anchor"])
 @pytest.mark.parametrize("ids", [None, IDS], ids=["diagonal", "ids"])
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])
 @pytest.mark.parametrize("loss", CONTRASTS)
-def test_oracle_over_all_pairs(loss, mask, ids):
+def test_oracle_over_pairs(loss, mask, ids, anchor):
+    pairs = [("a", "b"), ("b", "c")] if anchor else itertools.combinations("abc", 2)
     positives = np.eye(4, dtype="bool") if ids is None else ids == ids.T
     present = {name: np.ones(4, "bool") for name in "abc"}
     if mask:
         present |= {"a": POSITIONS.any(1), "b": PRESENT[:, 0]}
     expected = np.mean(
-        [
-            oracle(loss, positives, present[a][:, None] & present[b][None], a, b)
-            for a, b in itertools.combinations("abc", 2)
-        ]
+        [oracle(loss, positives, present[a][:, None] & present[b][None], a, b) for a, b in pairs]
     )
-    layer = ContrastiveLearning(loss, weight=2.0, margin=0.4, hardness=0.5)
+    layer = ContrastiveLearning(loss, weight=2.0, margin=0.4, hardness=0.5, anchor=anchor)
     np.testing.assert_allclose(loss_of(layer, mask=mask, ids=ids), 2 * expected, rtol=1e-4)
 
 
@@ -129,6 +128,7 @@ def test_hardness_of_vse_is_a_weight():
         (lambda: ContrastiveLearning(hardness=2.0), ValueError, "`hardness` must be in"),
         (lambda: ContrastiveLearning(weight=-1.0), ValueError, "`weight` must be at least"),
         (lambda: ContrastiveLearning()({"a": X["a"]}), ValueError, "two modalities or more"),
+        (lambda: ContrastiveLearning(anchor="d")(X), ValueError, r"`anchor` must.*Received.*'d'"),
         (lambda: ContrastiveLearning()(X["a"]), TypeError, "must be a dict"),
         (
             lambda: ContrastiveLearning()({"a": X["a"], "b": X["b"][:, :3]}),

@@ -207,6 +207,20 @@ def test_ids_make_rows_positives_of_each_other():
     assert abs(losses[0] - losses[1]) > 0.01
 
 
+def test_anchor_leaves_pairs_of_the_others_without_loss():
+    x = {name: floats(4, 6, seed=seed) for seed, name in enumerate("abc")}
+    model = build(None, dict.fromkeys("abc", mm.Features(6)), anchor="b")
+    model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    loss = model.train_on_batch(x)
+    found = outputs_of(mm.inference_model(model), x)
+    layer = ContrastiveLearning()
+    embeddings = {name: found[f"{name}_embedding"] for name in "abc"}
+    layer.build({name: value.shape for name, value in embeddings.items()})
+    losses = layer.pair_losses(embeddings)
+    assert loss == pytest.approx(float(losses["a", "b"] + losses["b", "c"]) / 2, rel=1e-4)
+    assert loss != pytest.approx(float(losses["a", "c"]), rel=1e-3)
+
+
 def test_match_tells_right_pairs_from_wrong_ones():
     model = build(None, PAIR_SPECS, match=True, embedding=8, contrastive=None)
     model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
@@ -242,6 +256,7 @@ def test_heads_of_every_kind():
         ({"temperature": -1}, ValueError, "`temperature` must be at least 0"),
         ({"contrastive": "vse", "temperature": 0.1}, ValueError, "`temperature` must be None"),
         ({"margin": -0.1}, ValueError, "`margin` must be at least 0"),
+        ({"anchor": "picture"}, ValueError, "`anchor` must be None or one of the modalities"),
         ({"contrastive_weight": -1}, ValueError, "`contrastive_weight` must be at least 0"),
         ({"match_weight": -1}, ValueError, "`match_weight` must be at least 0"),
         ({"embedding": 1}, ValueError, "`embedding` must be an integer of at least 2"),
