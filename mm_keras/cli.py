@@ -30,6 +30,15 @@ folder:
   dataset: {type: folder, path: pets, resize: crop, on_error: drop}    # pets/train/cat/1.jpg
   dataset: {type: arrays, path: data.npz, inputs: {image: x}, labels: y, split: part}
   dataset: {type: tfrecord, path: shards}                              # shards/train/schema.json
+
+what is trained on can be changed, in this order:
+
+  dataset:
+    balance: oversample      # or {method: undersample, target: [1, 1, 2]}
+    augment: {image: [RandomFlip, {RandomRotation: {factor: 0.05}}], audio: {TimeShift: {}}}
+    drop_modalities: 0.2     # or {audio: 0.2}: of optional modalities
+    class_weights: {beta: 0.999}
+    mix: {method: mixup, alpha: 0.2}
 """
 
 COMPARISON = """\

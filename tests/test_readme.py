@@ -21,6 +21,10 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
         exec(compile(block, f"README.md, block {number}", "exec"), namespace)
     assert namespace["pair"].count_params() < 2_600_000  # one MobileNetV2, not two
     assert namespace["prediction"]["label"].shape == (4, 10)
+    assert namespace["small"].predict(namespace["inputs"])["label"].shape == (4, 10)
+    zeros = namespace["mm"].compress.sparsity(namespace["sparse"]).layers
+    assert zeros["image_projection"] == pytest.approx(0.8, abs=0.01)
+    assert zeros["audio_projection"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_tables_are_the_results_files(monkeypatch):

@@ -21,7 +21,7 @@ from mm_keras.data.augmentation import (
     TimeShift,
     TokenDropout,
     TokenSwap,
-    ViewDropout,
+    ViewMask,
     ViewShuffle,
     augment,
 )
@@ -103,7 +103,7 @@ __all__ = [
     "TimeShift",
     "TokenDropout",
     "TokenSwap",
-    "ViewDropout",
+    "ViewMask",
     "ViewShuffle",
     "Window",
     "add_class_weights",

@@ -33,7 +33,7 @@ def read_modality(
         columns: Of the table.
         source: The column, or a list of columns.
         root: Folder that relative paths start from.
-        options: `resize`, `length`, `resample` and `sampling`, as in `from_table`.
+        options: `resize`, `length`, `resample`, `sampling` and `exif`, as in `from_table`.
     """
     argument = f"inputs[{name!r}]"
     if isinstance(source, str) and source in columns and np.ndim(columns[source]) > 1:
@@ -72,7 +72,7 @@ def _one(source: Any, argument: str) -> str:
 def decoder_of(name: str, spec: Modality, options: Mapping[str, Any]) -> decode.pixels.Decoder:
     """Returns the function that reads a file of this modality."""
     if isinstance(spec, Image | Views):
-        return decode.image_decoder(spec.shape, options["resize"])
+        return decode.image_decoder(spec.shape, options["resize"], options["exif"])
     if isinstance(spec, Audio):
         return decode.audio_decoder(spec, options["length"], options["resample"])
     if isinstance(spec, Video):

@@ -46,8 +46,8 @@ def from_folder(
         modalities: `{name: spec}`, of anything but `Tabular`.
         classes: Names of the classes, in the order of their ids; `None`: those of the folders,
             sorted.
-        **options: `resize`, `length`, `resample`, `sampling`, `on_error`, `report`, `shuffle`,
-            `seed`, `origin`: as in `from_table`.
+        **options: `resize`, `length`, `resample`, `sampling`, `exif`, `on_error`, `report`,
+            `shuffle`, `seed`, `origin`: as in `from_table`.
 
     Raises:
         FileNotFoundError: If there is no such folder.

@@ -1,6 +1,7 @@
 """The engine behind the sources: rows of a table to samples, whatever breaks on the way."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from mm_keras.data.decode.pixels import Decoder
 from mm_keras.modalities import Modality, Views
 
 CHUNK_BYTES = 2**22
-CHUNK_OF_FILES = 16
+CHUNK_OF_FILES = 32
 CHUNK_OF_ARRAYS = 256
 
 
@@ -150,6 +151,8 @@ class Records:
         samples = chunks.map(
             self._load(files), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         ).unbatch()
+        if files:
+            samples = samples.with_options(_own_threads())
         if any(self.policies[name] == "drop" for name in files):
             return samples
         return samples.apply(tf.data.experimental.assert_cardinality(len(self.rows)))
@@ -200,20 +203,19 @@ class Records:
             if m.spec.presence_shape is not None
         }
 
-        def read_row(row, seed):
+        def read_row(where, here, seed):
             return {
-                name: _read_parts(m, paths[name][row], present[name][row], seed)
-                for name, m in files.items()
+                name: _read_parts(m, where[name], here[name], seed) for name, m in files.items()
             }
 
         rows_spec = tf.TensorSpec((None,), tf.int64)
 
-        @tf.function(input_signature=(rows_spec, rows_spec), autograph=False)
         def attempt(rows, seeds):
             # TensorFlow has no try in graphs, but datasets can skip what fails: the first element
             # is all samples, or says that something failed. One small dataset serves a chunk.
+            where, here = tf.nest.map_structure(lambda all: tf.gather(all, rows), (paths, present))
             whole = (
-                tf.data.Dataset.from_tensor_slices((rows, seeds))
+                tf.data.Dataset.from_tensor_slices((where, here, seeds))
                 .map(read_row)
                 .batch(tf.size(rows, out_type=tf.int64), drop_remainder=True)
                 .map(lambda contents: (contents, True))
@@ -221,10 +223,14 @@ class Records:
             )
             blank = {name: tf.zeros((1, *m.spec.input_shape), m.dtype) for name, m in files.items()}
             failed = tf.data.Dataset.from_tensors((blank, False))
-            return whole.concatenate(failed).take(1).get_single_element()
+            first = whole.concatenate(failed).take(1).with_options(_plain())
+            return first.get_single_element()
+
+        # Made once, and not called in the graph, where each pass would prepare it anew.
+        alone = tf.function(attempt, input_signature=(rows_spec, rows_spec), autograph=False)
 
         def slowly(rows, seeds):
-            return self._slowly(files, absences, attempt, rows, seeds)
+            return self._slowly(files, absences, alone, rows, seeds)
 
         def read(rows, seeds):
             count = tf.size(rows, out_type=tf.int64)
@@ -316,6 +322,27 @@ def _read_parts(modality: Files, paths: tf.Tensor, present: tf.Tensor, seed: tf.
     if not isinstance(modality.spec, Views):
         return read(paths[0], present[0])
     return tf.stack([read(paths[part], present[part]) for part in range(modality.parts)])
+
+
+def _plain() -> tf.data.Options:
+    """Options of a dataset that is made for each chunk: what is looked for pays for long ones."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
+def _own_threads() -> tf.data.Options:
+    """Options that keep reading off the threads that train; samples are read side by side already.
+
+    They hold for the whole pipeline that this is the source of.
+    """
+    options = tf.data.Options()
+    known = hasattr(os, "sched_getaffinity")  # not on every system
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count()
+    options.threading.private_threadpool_size = cores
+    options.threading.max_intra_op_parallelism = 1
+    return options
 
 
 def _chunk(modalities, files: Mapping[str, Files]) -> int:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from mm_keras._checks import PRESENT, check_bool, check_choice, check_int, check_names, check_number
 
 PLACES = {"start": 0.0, "center": 0.5, "end": 1.0}
+FILLS = ("zero", "hold")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Stream:
     """What one stream gives to each window: `count` items at evenly spaced times.
 
     A window is divided into `count` cells. For each, the item nearest to the cell's time is taken,
-    if it is near enough; if none is, zeros.
+    if it is near enough; if none is, what `fill` says.
 
     Args:
         shape: Of one item, e.g. `(32, 32, 3)` of a frame, `(160,)` of a chunk of sound.
@@ -29,6 +30,10 @@ class Stream:
             window's start), `"center"`, or `"end"` (of rare items, the latest).
         tolerance: How far from its time an item may be, in seconds; `None`: half a cell, or, at
             `"end"`, a cell.
+        fill: What stands for an item that is not there: `"zero"`, or `"hold"`, the last one before
+            it in the window, or the first after where there is none before. A model that has seen
+            whole windows only may be confused by zeros among them. A window without any item has
+            zeros either way, and `found` says what was there.
         join: Whether a window's items are joined along their first axis, rather than stacked:
             chunks of sound become a waveform, one row `(W,)` stays `(W,)`.
     """
@@ -39,6 +44,7 @@ class Stream:
     dtype: str = "float32"
     place: str = "start"
     tolerance: float | None = None
+    fill: str = "zero"
     join: bool = False
 
     def __post_init__(self):
@@ -48,6 +54,7 @@ class Stream:
         check_choice("place", self.place, PLACES)
         if self.tolerance is not None:
             check_number("tolerance", self.tolerance)
+        check_choice("fill", self.fill, FILLS)
         check_bool("join", self.join)
         if self.join and not self.shape:
             raise ValueError(
@@ -97,9 +104,9 @@ def align_streams(
 
     A window is given out as soon as any stream's time has passed its end by more than `delay` (and
     than the tolerance of its items asks for): a stream that stalls holds nothing up. What has not
-    come by then is absent: zeros, and the presence says so. Memory is bounded by the windows that
-    are open at a time, whatever the rates. When the streams end, so do the windows: the last one
-    is the last to start by the latest timestamp.
+    come by then is absent: zeros, or what `Stream.fill` says, and the presence says so. Memory is
+    bounded by the windows that are open at a time, whatever the rates. When the streams end, so do
+    the windows: the last one is the last to start by the latest timestamp.
 
     Args:
         streams: Of live sources: `(name, timestamp, value)` in the order of arrival, from all
@@ -195,6 +202,10 @@ class _Slots:
             if value is not None:
                 array[cell] = value
         found = np.array([value is not None for value in self.values])
+        if stream.fill == "hold" and found.any():
+            cells = np.arange(stream.count)
+            before = np.maximum.accumulate(np.where(found, cells, -1))
+            array = array[np.where(before < 0, np.argmax(found), before)]
         return array.reshape(stream.window_shape), found
 
 

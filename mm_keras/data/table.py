@@ -32,6 +32,7 @@ def from_table(
     length: str | Mapping[str, str | None] | None = None,
     resample: bool | Mapping[str, bool] = True,
     sampling: str | Mapping[str, str] = "uniform",
+    exif: bool | Mapping[str, bool] = True,
     on_error: str | Mapping[str, str] = "raise",
     report: BadRecords | None = None,
     shuffle: bool = False,
@@ -80,6 +81,8 @@ video with sound with `mm_keras[video]` |
             some; or `{name: those}`.
         resample: Whether sound of another rate is resampled; if not it is bad.
         sampling: Which frames of a video: `"uniform"`, or `"random"`, others in each epoch.
+        exif: Whether JPEGs are turned upright as the EXIF orientation in them says, which cameras
+            and phones write.
         on_error: What becomes of a bad record. `"raise"`: an error that names file and reason.
             `"absent"`: the optional modality is absent in that sample. `"drop"`: the sample is left
             out. Or `{name: those}`, where `"labels"` may be named too: bad labels and weights raise
@@ -120,6 +123,7 @@ video with sound with `mm_keras[video]` |
         "length": per_modality("length", length, modalities, None),
         "resample": per_modality("resample", resample, modalities, True),
         "sampling": per_modality("sampling", sampling, modalities, "uniform"),
+        "exif": per_modality("exif", exif, modalities, True),
     }
     found, bad_labels = read_labels(columns, labels, classes)
     weighed, bad_weights = _weights(columns, weights)

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mm_keras.data.bad_records import BadRecords
 from mm_keras.data.table import check_modalities
 from mm_keras.modalities import Modality
 
@@ -20,6 +21,8 @@ def from_tfds(
     labels: str | Mapping[str, str] = "label",
     data_dir: str | None = None,
     options: Mapping[str, Any] | None = None,
+    on_error: str | Mapping[str, str] = "raise",
+    report: BadRecords | None = None,
     shuffle: bool = False,
     seed: int = 0,
 ) -> tf.data.Dataset:
@@ -34,6 +37,9 @@ def from_tfds(
         labels: A feature, or `{head: feature}`.
         data_dir: Folder of the prepared data; `None`: TFDS's own.
         options: Of the dataset's loader, e.g. `{"audio_snr_db": 0}` for `av_digits`.
+        on_error: What becomes of an example with NaN or infinity or an empty text, as in
+            `from_table`. Pictures and the like are read by TFDS, whose errors stay.
+        report: Receives every bad record that did not raise.
         shuffle: Whether examples come in another order in each epoch.
         seed: Of the shuffling.
 
@@ -43,7 +49,12 @@ def from_tfds(
     from mm_keras.datasets import Source
 
     check_modalities(modalities)
-    source = Source(name, inputs or {}, labels, data_dir=data_dir, options=options or {})
-    samples = source.batches(split, modalities, PREPARED, shuffle, seed).unbatch()
+    source = Source(
+        name, inputs or {}, labels, data_dir=data_dir, options=options or {}, on_error=on_error
+    )
+    screen = source.screen(split, modalities, report)
+    samples = source.batches(split, modalities, PREPARED, shuffle, seed, report).unbatch()
     count = source.raw(split).cardinality()
-    return samples.apply(tf.data.experimental.assert_cardinality(count)) if count >= 0 else samples
+    if count < 0 or screen.drops:
+        return samples
+    return samples.apply(tf.data.experimental.assert_cardinality(count))

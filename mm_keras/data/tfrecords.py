@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mm_keras._checks import check_choice, check_int
+from mm_keras._checks import PRESENT, check_choice, check_int
+from mm_keras.data.bad_records import BadRecords, check_policy
 from mm_keras.data.schema import FILE, Schema, check_element, flatten, read_schema, unflatten
+from mm_keras.data.screen import Screen
 from mm_keras.data.table import check_modalities
 from mm_keras.modalities import Modality
 
@@ -111,6 +113,8 @@ def from_tfrecords(
     folder: str | os.PathLike,
     modalities: Mapping[str, Modality] | None = None,
     *,
+    on_error: str | Mapping[str, str] = "raise",
+    report: BadRecords | None = None,
     shuffle: bool = False,
     seed: int = 0,
 ) -> tf.data.Dataset:
@@ -121,13 +125,17 @@ def from_tfrecords(
         modalities: Specs that the samples must fit; some of the modalities are enough, and only
             they are read. `None`: all that were written; `mm.data.read_schema(folder).modalities`
             has them.
+        on_error: What becomes of a sample with NaN or infinity, an empty text, or bytes of another
+            length than the schema says, as in `from_table`.
+        report: Receives every bad record that did not raise.
         shuffle: Whether samples come in another order in each epoch: within a window of 10,000.
         seed: Of the shuffling.
 
     Raises:
         FileNotFoundError: If the schema or a shard is missing.
         ValueError: If a shard has another size than when it was written, or a spec doesn't fit.
-            `tf.errors.DataLossError` during iteration if bytes of a shard have changed.
+            `tf.errors.DataLossError` during iteration if bytes of a shard have changed, whatever
+            `on_error` says: where the next record starts is not known then.
     """
     folder = pathlib.Path(folder)
     schema = read_schema(folder)
@@ -135,32 +143,58 @@ def from_tfrecords(
     if modalities is not None:
         check_modalities(modalities)
         element = _chosen(schema, modalities)
-    features = {key: tf.io.FixedLenFeature((), tf.string) for key in element}
+    specs = schema.modalities if modalities is None else modalities
+    policies, label_policy = check_policy(on_error, specs)
+    shards = [name for name, (count, _) in schema.shards.items() if count]
+    screen = Screen(
+        specs,
+        policies,
+        label_policy,
+        report or BadRecords(),
+        os.fspath(folder),
+        lambda number, name: shards[number % len(shards)],
+    )
+    features = {key: tf.io.FixedLenFeature((), tf.string, default_value="") for key in element}
 
-    def parse(records):
+    def parse(numbers, records):
         parsed = tf.io.parse_example(records, features)
-        return unflatten({key: _decoded(parsed[key], *element[key]) for key in element})
+        decoded, damaged = {}, {}
+        for key, (shape, dtype) in element.items():
+            decoded[key], wrong = _decoded(parsed[key], shape, dtype)
+            part = key.removeprefix("inputs/").removesuffix(PRESENT)
+            part = part if key.startswith("inputs/") else "labels"
+            damaged[part] = damaged.get(part, False) | wrong
+        return screen(numbers, unflatten(decoded), damaged)
 
-    paths = [str(folder / name) for name, (count, _) in schema.shards.items() if count]
-    records = tf.data.Dataset.from_tensor_slices(paths).interleave(
+    records = tf.data.Dataset.from_tensor_slices(
+        [str(folder / name) for name in shards]
+    ).interleave(
         lambda path: tf.data.TFRecordDataset(path, schema.compression or ""),
-        cycle_length=len(paths),
+        cycle_length=len(shards),
         block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
+    records = records.enumerate()
     if shuffle:  # before parsing: records are bytes still
         records = records.shuffle(min(schema.count, SHUFFLED), seed=seed)
     samples = records.batch(PARSED).map(
         parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return samples.unbatch().apply(tf.data.experimental.assert_cardinality(schema.count))
+    samples = samples.unbatch()
+    if screen.drops:
+        return samples
+    return samples.apply(tf.data.experimental.assert_cardinality(schema.count))
 
 
-def _decoded(data: tf.Tensor, shape: tuple[int, ...], dtype: str) -> tf.Tensor:
-    if dtype == "bool":
-        return tf.reshape(tf.io.decode_raw(data, tf.uint8) > 0, (-1, *shape))
-    return tf.reshape(tf.io.decode_raw(data, tf.dtypes.as_dtype(dtype)), (-1, *shape))
+def _decoded(data: tf.Tensor, shape: tuple[int, ...], dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns values `(B, *shape)`, and whose bytes are too many or too few: zeros stand there."""
+    kind = tf.uint8 if dtype == "bool" else tf.dtypes.as_dtype(dtype)
+    size = int(np.prod(shape, dtype="int64")) * kind.size
+    wrong = tf.strings.length(data) != size
+    values = tf.io.decode_raw(tf.where(wrong, b"\0" * size, data), kind)
+    values = tf.reshape(values, (-1, *shape))
+    return (values > 0 if dtype == "bool" else values), wrong
 
 
 def _chosen(schema: Schema, modalities: Mapping[str, Modality]) -> dict[str, Any]:

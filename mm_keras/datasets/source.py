@@ -1,6 +1,7 @@
 """Any dataset of TFDS, as batches that a model takes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from mm_keras._checks import PRESENT, nearest
+from mm_keras.data.bad_records import BadRecords, check_policy
+from mm_keras.data.screen import Screen
 from mm_keras.datasets.av_digits.load import av_digits
 from mm_keras.modalities import Audio, Modality, Tabular, Text
 
@@ -29,6 +32,7 @@ class Source:
         data_dir: Folder of the prepared data; `None`: TFDS's own.
         cache: Whether examples stay in memory after the first epoch, for data that fit in it.
         options: Passed to the dataset's loader, e.g. `{"audio_snr_db": 0}` for `av_digits`.
+        on_error: As in `mm.data.from_tfds`.
     """
 
     name: str
@@ -37,6 +41,27 @@ class Source:
     data_dir: str | None = None
     cache: bool = False
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    on_error: Any = "raise"
+
+    @functools.cached_property
+    def report(self) -> BadRecords:
+        """What was bad in any split."""
+        return BadRecords()
+
+    def screen(
+        self, split: str, modalities: Mapping[str, Modality], report: BadRecords | None = None
+    ) -> Screen:
+        """Returns what looks for bad examples, by `on_error`."""
+        policies, label_policy = check_policy(self.on_error, modalities)
+        features = {name: f"feature {self._features(name)!r}" for name in modalities}
+        return Screen(
+            modalities,
+            policies,
+            label_policy,
+            self.report if report is None else report,
+            f"{self.name}, {split}",
+            lambda number, name: features.get(name, f"feature {self.labels!r}"),
+        )
 
     def raw(self, split: str) -> tf.data.Dataset:
         """Returns examples as dicts of features.
@@ -87,6 +112,7 @@ class Source:
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
+        report: BadRecords | None = None,
     ) -> tf.data.Dataset:
         """Returns batches of `({modality: tensor}, labels)`.
 
@@ -96,16 +122,19 @@ class Source:
             batch_size: In samples; the last batch may be smaller.
             shuffle: Whether examples come in another order each epoch.
             seed: Of the shuffling.
+            report: Receives bad examples that did not raise; `None`: that of the source.
         """
         dataset = self.raw(split)
+        screen = self.screen(split, modalities, report)
         self._check_features(dataset.element_spec, modalities)
         if self.cache:
             dataset = dataset.cache()
+        dataset = dataset.enumerate()
         if shuffle:
             dataset = dataset.shuffle(10_000, seed=seed)
         dataset = dataset.batch(batch_size)
 
-        def prepare(example):
+        def prepare(numbers, example):
             inputs = {
                 name: _prepared(spec, name, self._features(name), example)
                 for name, spec in modalities.items()
@@ -115,10 +144,14 @@ class Source:
                     shape = (tf.shape(inputs[name])[0], *spec.presence_shape)
                     inputs[name + PRESENT] = tf.ones(shape, tf.bool)
             if isinstance(self.labels, str):
-                return inputs, example[self.labels]
-            return inputs, {head: example[feature] for head, feature in self.labels.items()}
+                return screen(numbers, (inputs, example[self.labels]))
+            labels = {head: example[feature] for head, feature in self.labels.items()}
+            return screen(numbers, (inputs, labels))
 
-        return dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        batches = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        if screen.drops:  # which leaves some batches smaller
+            batches = batches.unbatch().batch(batch_size)
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def _features(self, modality: str) -> str | tuple[str, ...]:
         feature = self.inputs.get(modality, modality)

@@ -20,6 +20,7 @@ from mm_keras import plots
 from mm_keras._checks import check_bool, check_int
 from mm_keras._files import written_whole
 from mm_keras.experiments.config import Experiment, builder_of, parse_config, read_yaml
+from mm_keras.experiments.keys import check_keys
 from mm_keras.experiments.run import Outcome, run_experiment, versions
 from mm_keras.exporting import flops
 from mm_keras.models import BUILDERS
@@ -231,12 +232,7 @@ def read_comparison(path: str | pathlib.Path) -> Comparison:
                 f"Received: compare={described!r}."
             )
         options = dict(described)
-        unknown = sorted({*options} - {"systems", "seeds", "singles"})
-        if unknown:
-            raise ValueError(
-                "`compare` must have keys out of ['systems', 'seeds', 'singles']. "
-                f"Received: {unknown}."
-            )
+        check_keys("compare", options, ["systems", "seeds", "singles"])
         experiment = parse_config(config)
         systems = {
             row: builder_of(f"compare.systems.{row}", options)

@@ -11,10 +11,12 @@ import yaml
 
 from mm_keras import modalities as specs
 from mm_keras import training
-from mm_keras._checks import check_choice, check_int, nearest
+from mm_keras._checks import check_choice, check_int
 from mm_keras.data import ArraySource, FolderSource, TableSource, TFRecordSource
 from mm_keras.data.sources import Described
 from mm_keras.datasets.source import Source
+from mm_keras.experiments.keys import as_mapping, check_keys
+from mm_keras.experiments.preparation import KEYS, Preparation, read_preparation
 from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression
 
@@ -77,6 +79,7 @@ class Experiment:
         options: Further arguments of the builder.
         source: The dataset: a `Source` of TFDS, or one of `mm.data`.
         splits: Its parts.
+        preparation: What is done to the samples that are trained on.
         target: For `build_afe`: the dataset of the domain whose labels are not used in training.
         optimizer: Name of a Keras optimizer, or its serialised form.
         learning_rate: Of the optimizer; `None`: its default.
@@ -94,6 +97,7 @@ class Experiment:
     builder: str = "build_mcnn"
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     splits: Splits = dataclasses.field(default_factory=Splits)
+    preparation: Preparation = dataclasses.field(default_factory=Preparation)
     target: Source | Described | None = None
     optimizer: Any = "adam"
     learning_rate: float | None = None
@@ -148,7 +152,7 @@ def read_yaml(path: str | pathlib.Path, parse: Callable[[Any], Parsed]) -> Parse
 
 def parse_config(config: Mapping[str, Any]) -> Experiment:
     """Makes an experiment of the nested dict that a YAML file holds."""
-    _check_keys(
+    check_keys(
         "config", config, ["modalities", "builder", "dataset", "compile", "fit", "seed", "output"]
     )
     for key in ("modalities", "builder", "dataset"):
@@ -156,7 +160,7 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
             raise ValueError(f"`config` must have the key {key!r}. Received: {sorted(config)}.")
     modalities = {
         name: _modality(name, options)
-        for name, options in _mapping("modalities", config["modalities"]).items()
+        for name, options in as_mapping("modalities", config["modalities"]).items()
     }
     builder = _builder(config["builder"])
     parts = {
@@ -175,34 +179,26 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
             f"with no other builder. Received: builder {parts['builder']!r}, "
             f"{'a' if 'target' in parts else 'no'} target."
         )
+    if "target" in parts and parts["preparation"].needs_labels:
+        raise ValueError(
+            "`dataset.balance`, `dataset.class_weights` and `dataset.mix` must not be given with "
+            "build_afe, whose target has no labels to go by. Received: "
+            f"{[key for key in KEYS if key in config['dataset']]}."
+        )
+    parts["preparation"].check(modalities, parts["num_classes"])
     return Experiment(modalities=modalities, **parts)
-
-
-def _mapping(where: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"`{where}` must be a mapping of keys. Received: {value!r}.")
-    return value
-
-
-def _check_keys(where: str, config: Any, valid: Iterable[str]) -> None:
-    valid = list(valid)
-    for key in _mapping(where, config):
-        if key not in valid:
-            raise ValueError(
-                f"`{where}` must have keys out of {valid}.{nearest(key, valid)} Received: {key!r}."
-            )
 
 
 def _part(where: str, config: Mapping[str, Any], valid: Iterable[str]) -> dict[str, Any]:
     part = config.get(where, {})
-    _check_keys(where, part, valid)
+    check_keys(where, part, valid)
     return dict(part)
 
 
 def _made(where: str, cls: type, options: Mapping[str, Any]) -> Any:
     """Makes a dataclass of options after a check of their names."""
     fields = dataclasses.fields(cls)
-    _check_keys(where, options, [field.name for field in fields])
+    check_keys(where, options, [field.name for field in fields])
     missing = [
         field.name
         for field in fields
@@ -216,7 +212,7 @@ def _made(where: str, cls: type, options: Mapping[str, Any]) -> Any:
 
 
 def _modality(name: str, options: Any) -> Modality:
-    options = dict(_mapping(f"modalities.{name}", options))
+    options = dict(as_mapping(f"modalities.{name}", options))
     kind = options.pop("type", None)
     check_choice(f"modalities.{name}.type", kind, MODALITIES)
     return _made(f"modalities.{name}", MODALITIES[kind], options)
@@ -224,11 +220,11 @@ def _modality(name: str, options: Any) -> Modality:
 
 def builder_of(where: str, options: Any, further: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
     """Returns a builder's name and its options after a check of both."""
-    options = dict(_mapping(where, options))
+    options = dict(as_mapping(where, options))
     name = options.pop("name", "build_mcnn")
     check_choice(f"{where}.name", name, BUILDERS)
     valid = {*inspect.signature(BUILDERS[name]).parameters} - {"modalities", "num_classes"}
-    _check_keys(where, options, sorted({*valid, *further, "name"}))
+    check_keys(where, options, sorted({*valid, *further, "name"}))
     return name, options
 
 
@@ -258,27 +254,30 @@ def _head(name: str, options: Any) -> int | Head:
 def _callbacks(config: Any) -> dict[str, dict[str, Any]]:
     """Returns `{name: arguments}`, each of which makes a callback: a trial of it says so now."""
     made = {}
-    for name, arguments in _mapping("fit.callbacks", config).items():
+    for name, arguments in as_mapping("fit.callbacks", config).items():
         check_choice("fit.callbacks", name, CALLBACKS)
-        arguments = dict(_mapping(f"fit.callbacks.{name}", arguments or {}))
+        arguments = dict(as_mapping(f"fit.callbacks.{name}", arguments or {}))
         valid = inspect.signature(CALLBACKS[name].__init__).parameters
-        _check_keys(f"fit.callbacks.{name}", arguments, [key for key in valid if key != "self"])
+        check_keys(f"fit.callbacks.{name}", arguments, [key for key in valid if key != "self"])
         CALLBACKS[name](**arguments)
         made[name] = arguments
     return made
 
 
 def _dataset(options: Any, modalities: Mapping[str, Modality], num_classes: Any) -> dict[str, Any]:
-    options = dict(_mapping("dataset", options))
+    options = dict(as_mapping("dataset", options))
     target = options.pop("target", None)
     split_keys = [field.name for field in dataclasses.fields(Splits)]
     splits = {key: options.pop(key) for key in split_keys if key in options}
+    preparation = {key: options.pop(key) for key in KEYS if key in options}
+    further = [*split_keys, *KEYS]
     made = {
-        "source": _source("dataset", options, split_keys, modalities, num_classes),
+        "source": _source("dataset", options, further, modalities, num_classes),
         "splits": Splits(**splits),
+        "preparation": read_preparation(preparation, modalities),
     }
     if target is not None:  # like the source, but for what is said
-        target = {**options, **_mapping("dataset.target", target)}
+        target = {**options, **as_mapping("dataset.target", target)}
         made["target"] = _source("dataset.target", target, (), modalities, num_classes)
     return made
 
@@ -289,7 +288,7 @@ def _source(where: str, options, further: Iterable[str], modalities, num_classes
     check_choice(f"{where}.type", kind, SOURCES)
     cls = SOURCES[kind]
     source_keys = {field.name for field in dataclasses.fields(cls)} - {"modalities"}
-    _check_keys(where, options, [*sorted(source_keys), *further, *(["target"] if further else [])])
+    check_keys(where, options, [*sorted(source_keys), *further, *(["target"] if further else [])])
     if kind == "folder":
         options["modalities"] = modalities
     if "classes" in source_keys:

@@ -125,10 +125,18 @@ def run_experiment(
     def batches(source, split: str, shuffle: bool = False) -> Batches:
         return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
 
-    def learnt_from(split: str, shuffle: bool = False) -> Batches:
-        found = batches(experiment.source, split, shuffle)
+    def learnt_from(split: str, training: bool = False) -> Batches:
+        def prepared(source) -> Batches:
+            found = batches(source, split, training)
+            if not training:
+                return experiment.preparation.like_mixed(found, heads)
+            return experiment.preparation(
+                found, modalities, heads, splits.batch_size, experiment.seed
+            )
+
+        found = prepared(experiment.source)
         if experiment.target:
-            pair = (found, batches(experiment.target, split, shuffle))
+            pair = (found, prepared(experiment.target))
             known = [int(one.cardinality()) for one in pair]  # in batches, of which each gets half
             found = domain_batches(
                 *(one.unbatch() for one in pair),
@@ -138,9 +146,10 @@ def run_experiment(
         return labels_for_outputs(found, model)
 
     test = batches(experiment.target or experiment.source, splits.test)
+    test = experiment.preparation.like_mixed(test, heads)
     return train_and_measure(
         model,
-        learnt_from(splits.train, shuffle=True),
+        learnt_from(splits.train, training=True),
         learnt_from(splits.validation) if splits.validation else None,
         labels_for_outputs(test, shipped),
         epochs=experiment.epochs,
@@ -251,7 +260,10 @@ def _predictions(model, test, classes) -> dict[str, tuple[np.ndarray, np.ndarray
     found = {}
     for head in classes:
         true = [label[head] if isinstance(label, Mapping) else label for label in labels]
-        found[head] = (np.concatenate(true).ravel(), np.argmax(predicted[head], axis=-1))
+        true = np.concatenate(true)
+        if true.ndim == 2 and true.shape[1] == predicted[head].shape[1]:  # distributions
+            true = np.argmax(true, axis=-1)
+        found[head] = (true.ravel(), np.argmax(predicted[head], axis=-1))
     return found
 
 

@@ -20,7 +20,7 @@ from mm_keras.data import (
     TimeShift,
     TokenDropout,
     TokenSwap,
-    ViewDropout,
+    ViewMask,
     ViewShuffle,
 )
 
@@ -200,13 +200,13 @@ def test_view_shuffle_takes_presence_along():
 
 def test_view_dropout_keeps_a_view_that_was_there():
     present = np.array([True, True, False, True])
-    views, there = many(ViewDropout(0.6), VIEWS * present[:, None, None, None], 500, present)
+    views, there = many(ViewMask(0.6), VIEWS * present[:, None, None, None], 500, present)
     np.testing.assert_array_equal(there, views[:, :, 0, 0, 0] != 0)
     assert not there[:, 2].any()
     assert there.any(axis=1).all()
     share = 0.4 + 0.6**3 / 3  # or it is the last one, each as likely
     np.testing.assert_allclose(there[:, [0, 1, 3]].mean(axis=0), share, atol=0.07)
-    nothing = many(ViewDropout(0.6), 0 * VIEWS, 5, np.zeros(4, "bool"))
+    nothing = many(ViewMask(0.6), 0 * VIEWS, 5, np.zeros(4, "bool"))
     assert not nothing[1].any()
 
 
@@ -221,14 +221,14 @@ def test_some_of_draws_as_often_and_as_many():
 def test_some_of_keras_layers_and_of_views():
     layers = [keras.layers.RandomFlip(), keras.layers.RandomContrast(0.5)]
     assert (many(SomeOf(layers, 2), FRAMES[0], 5)[0] != FRAMES[0]).any()
-    _, there = many(SomeOf([ViewDropout(0.9), ViewShuffle()]), VIEWS, present=np.ones(4, "bool"))
+    _, there = many(SomeOf([ViewMask(0.9), ViewShuffle()]), VIEWS, present=np.ones(4, "bool"))
     assert 0.2 < (there.sum(axis=1) < 4).mean() < 0.8
 
 
 def test_sometimes_leaves_the_others_alone():
     changed = many(Sometimes(lambda value, seed: value + 1, 0.3), np.zeros(2, "float32"), 500)[0]
     assert abs(changed[:, 0].mean() - 0.3) < 0.07
-    _, there = many(Sometimes(ViewDropout(0.9), 0.5), VIEWS, present=np.ones(4, "bool"))
+    _, there = many(Sometimes(ViewMask(0.9), 0.5), VIEWS, present=np.ones(4, "bool"))
     assert 0.3 < (there.sum(axis=1) == 4).mean() < 0.7
 
 
@@ -286,11 +286,11 @@ def test_the_users_layer_is_left_alone():
             ValueError,
             "call `spec = spec.adapt",
         ),
-        (lambda: ViewDropout(-0.1), ValueError, "`rate`"),
+        (lambda: ViewMask(-0.1), ValueError, "`rate`"),
         (lambda: SomeOf([]), ValueError, "`augmentations` must have at least one"),
         (lambda: SomeOf(TimeShift()), TypeError, "must be a sequence of augmentations"),
         (lambda: Sometimes(TimeShift(), 2), ValueError, "`rate` must be at most 1"),
-        (lambda: many(ViewDropout(), VIEWS, 1), ValueError, "'x_present' of shape"),
+        (lambda: many(ViewMask(), VIEWS, 1), ValueError, "'x_present' of shape"),
         (
             lambda: many(TabularNoise(TABLE), ROW[:3], 1),
             ValueError,

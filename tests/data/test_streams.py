@@ -262,3 +262,30 @@ def test_errors(options, error, message):
 def test_errors_of_layouts(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_lost_item_is_what_fill_says():
+    frames = [(0.25, [2.0]), (0.75, [4.0]), (1.0, [5.0])]  # those of 0.0, 0.5 and all others lost
+    sounds = [(0.0, [1.0, 2.0]), (0.75, [7.0, 8.0])]
+
+    def run(fill):
+        layout = {
+            "video": Stream((1,), 4, fill=fill),
+            "audio": Stream((2,), 4, fill=fill, join=True),
+        }
+        streams = {"video": frames, "audio": sounds}
+        return list(align_streams(streams, layout, window=1.0, start=0.0))
+
+    zero, hold = run("zero"), run("hold")
+    assert zero[0].inputs["video"].ravel().tolist() == [0, 2, 0, 4]
+    assert hold[0].inputs["video"].ravel().tolist() == [2, 2, 2, 4]
+    assert zero[0].inputs["audio"].tolist() == [1, 2, 0, 0, 0, 0, 7, 8]
+    assert hold[0].inputs["audio"].tolist() == [1, 2, 1, 2, 1, 2, 7, 8]
+    assert hold[1].inputs["video"].ravel().tolist() == [5] * 4  # nothing of the window before
+    assert not hold[1].inputs["audio"].any()
+    assert not hold[1].inputs["audio_present"].any()
+    for one, other in zip(zero, hold, strict=True):
+        for name in ("video", "audio"):
+            np.testing.assert_array_equal(one.found[name], other.found[name])
+    with pytest.raises(ValueError, match=r"`fill` must be one of .*Did you mean 'hold'"):
+        Stream((1,), fill="holt")

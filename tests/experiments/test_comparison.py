@@ -159,7 +159,7 @@ def test_without_single_modalities_and_with_one_seed_there_is_no_test(folder, tm
     ("old", "new", "message"),
     [
         ("compare:", "comparison:", "must have the key 'compare'"),
-        ("seeds: 2", "seed: 2", r"`compare` must have keys out of.*\['seed'\]"),
+        ("seeds: 2", "seed: 2", "`compare` must have keys out of.*Did you mean 'seeds'"),
         ("seeds: 2", "seeds: 0", "`compare.seeds` must be an integer of at least 1"),
         ("seeds: 2", "singles: 1", "`compare.singles` must be a bool"),
         ("gated: {name: build_mcnn", "gated: {name: build_mcn", "compare.systems.gated.name.*mean"),

@@ -8,7 +8,7 @@ from mm_keras.data.augmentation.image import AllFrames, EachView, ImageLayer
 from mm_keras.data.augmentation.spectrogram import SpecAugment
 from mm_keras.data.augmentation.tabular import ColumnDropout, TabularNoise
 from mm_keras.data.augmentation.text import TokenDropout, TokenSwap
-from mm_keras.data.augmentation.views import ViewDropout, ViewShuffle
+from mm_keras.data.augmentation.views import ViewMask, ViewShuffle
 
 __all__ = [
     "AddNoise",
@@ -26,7 +26,7 @@ __all__ = [
     "TimeShift",
     "TokenDropout",
     "TokenSwap",
-    "ViewDropout",
+    "ViewMask",
     "ViewShuffle",
     "augment",
 ]

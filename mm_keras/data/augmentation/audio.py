@@ -1,6 +1,7 @@
 """Augmentations of waveforms: shift, gain, noise, gaps."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +12,16 @@ from mm_keras.data.seeds import fold, uniform
 
 
 class Waveform(Augmentation):
-    """An augmentation of a waveform `(samples,)` in −1…1."""
+    """An augmentation of a waveform `(samples,)` in −1…1; `on_batch` does the work."""
 
     ranks = (1,)
     floating = True
     takes = "waveforms (samples,) in −1…1"
+    together = True
+    fuses = True
+
+    def __call__(self, value, seed):
+        return self.on_batch(value[None], seed)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +39,14 @@ class TimeShift(Waveform):
     def __post_init__(self):
         check_share("max_share", self.max_share)
 
-    def __call__(self, value, seed):
-        length = tf.shape(value)[0]
+    def on_batch(self, value, seed):
+        batch, length = tf.unstack(tf.shape(value))
         limit = self.max_share * tf.cast(length, tf.float32)
-        shift = tf.cast(tf.round(uniform(seed, low=-1.0, high=1.0) * limit), tf.int32)
-        moved = tf.roll(value, shift, axis=0)
+        shift = tf.round(uniform(seed, (batch, 1), -1.0, 1.0) * limit)
+        source = tf.range(length) - tf.cast(shift, tf.int32)
+        moved = tf.gather(value, source % length, batch_dims=1)
         if self.wrap:
             return moved
-        source = tf.range(length) - shift
         return tf.where((source >= 0) & (source < length), moved, tf.zeros_like(moved))
 
 
@@ -59,9 +65,9 @@ class RandomGain(Waveform):
     def __post_init__(self):
         check_range("db", self.min_db, self.max_db)
 
-    def __call__(self, value, seed):
-        gain = 10.0 ** (uniform(seed, low=self.min_db, high=self.max_db) / 20.0)
-        peak = tf.cast(tf.reduce_max(tf.abs(value)), tf.float32)
+    def on_batch(self, value, seed):
+        gain = 10.0 ** (uniform(seed, (tf.shape(value)[0], 1), self.min_db, self.max_db) / 20.0)
+        peak = tf.cast(tf.reduce_max(tf.abs(value), axis=1, keepdims=True), tf.float32)
         loudest = tf.maximum(1.0, tf.math.divide_no_nan(1.0, peak))  # a sound beyond 1 stays
         gain = tf.where(peak > 0, tf.minimum(gain, loudest), gain)
         return value * tf.cast(gain, value.dtype)
@@ -85,6 +91,8 @@ class AddNoise(Waveform):
     max_snr_db: float = 30.0
     noise: np.ndarray | None = None
 
+    fuses: ClassVar[bool] = False  # XLA is slow at drawing normal numbers on a CPU
+
     def __post_init__(self):
         check_range("snr_db", self.min_snr_db, self.max_snr_db)
         if self.noise is not None:
@@ -96,21 +104,25 @@ class AddNoise(Waveform):
                 )
             object.__setattr__(self, "noise", noise)
 
-    def __call__(self, value, seed):
+    def on_batch(self, value, seed):
         sound = tf.cast(value, tf.float32)
-        length = tf.shape(sound)[0]
+        batch, length = tf.unstack(tf.shape(sound))
         if self.noise is None:
-            noise = tf.random.stateless_normal([length], fold(seed, "noise"))
+            noise = tf.random.stateless_normal((batch, length), fold(seed, "noise"))
         else:
             start = tf.random.stateless_uniform(
-                (), fold(seed, "start"), 0, len(self.noise), dtype=tf.int32
+                (batch, 1), fold(seed, "start"), 0, len(self.noise), dtype=tf.int32
             )
             noise = tf.gather(self.noise, (start + tf.range(length)) % len(self.noise))
-        ratio = 10.0 ** (uniform(seed, low=self.min_snr_db, high=self.max_snr_db) / 10.0)
-        power, noise_power = (tf.reduce_mean(tf.square(wave)) for wave in (sound, noise))
+        ratio = 10.0 ** (uniform(seed, (batch, 1), self.min_snr_db, self.max_snr_db) / 10.0)
+        power, noise_power = (
+            tf.reduce_mean(tf.square(wave), axis=1, keepdims=True) for wave in (sound, noise)
+        )
         scale = tf.sqrt(tf.math.divide_no_nan(power, noise_power * ratio))
         noisy = sound + scale * noise
-        before, after = (tf.reduce_max(tf.abs(wave)) for wave in (sound, noisy))
+        before, after = (
+            tf.reduce_max(tf.abs(wave), axis=1, keepdims=True) for wave in (sound, noisy)
+        )
         noisy /= tf.maximum(1.0, after / tf.maximum(1.0, before))
         return tf.cast(noisy, value.dtype)
 
@@ -133,15 +145,18 @@ class TimeMask(Waveform):
         check_share("max_share", self.max_share)
         check_int("masks", self.masks)
 
-    def __call__(self, value, seed):
-        masked = stretches(tf.shape(value)[0], self.max_share, self.masks, seed)
+    def on_batch(self, value, seed):
+        batch, length = tf.unstack(tf.shape(value))
+        masked = stretches(length, self.max_share, self.masks, seed, (batch,))
         return tf.where(masked, tf.zeros_like(value), value)
 
 
-def stretches(length: tf.Tensor, max_share: float, count: int, seed: tf.Tensor) -> tf.Tensor:
-    """Returns `(length,)` bool that is true on `count` stretches of random length and place."""
+def stretches(
+    length: tf.Tensor, max_share: float, count: int, seed: tf.Tensor, batch: tuple = ()
+) -> tf.Tensor:
+    """Returns `(*batch, length)` bool, true on `count` stretches of random length and place."""
     size = tf.cast(length, tf.float32)
-    widths = tf.round(uniform(fold(seed, "width"), (count, 1)) * max_share * size)
-    starts = tf.floor(uniform(fold(seed, "start"), (count, 1)) * (size - widths + 1))
-    places = tf.range(size)[None]
-    return tf.reduce_any((places >= starts) & (places < starts + widths), axis=0)
+    widths = tf.round(uniform(fold(seed, "width"), (*batch, count, 1)) * max_share * size)
+    starts = tf.floor(uniform(fold(seed, "start"), (*batch, count, 1)) * (size - widths + 1))
+    places = tf.range(size)
+    return tf.reduce_any((places >= starts) & (places < starts + widths), axis=-2)

@@ -25,6 +25,8 @@ class Augmentation:
     ranks: ClassVar[tuple[int, ...]] = ()  # of the values it takes; none: any
     floating: ClassVar[bool | None] = None  # whether they are; None: either
     takes: ClassVar[str] = ""  # what they are, for errors
+    together: bool = False  # whether `on_batch` draws for the samples of a batch in one go
+    fuses: bool = False  # whether XLA makes one loop of it and of its neighbours that fuse too
 
     def __call__(self, value: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError
@@ -40,6 +42,13 @@ class Augmentation:
             seed: As for a call.
         """
         return self(value, seed), present
+
+    def on_batch(self, value: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns changed samples `(B, …)`, each with draws of its own; where `together` is true.
+
+        Whole numbers may come back as fractions, which are rounded after the last of a chain.
+        """
+        raise NotImplementedError
 
     def check(self, name: str, value: tf.TensorSpec, present: tf.TensorSpec | None) -> None:
         """Raises a `ValueError` unless this fits the values of a modality."""

@@ -3,11 +3,38 @@
 import keras
 import tensorflow as tf
 
+from mm_keras.data.augmentation.affine import CompiledBackend
 from mm_keras.data.augmentation.base import Augmentation
 from mm_keras.data.elements import as_dtype
 from mm_keras.data.seeds import fold
 
 BATCH_MIXERS = ("MixUp", "CutMix")
+
+# Layers that draw for each picture of a batch; all others are given one picture at a time.
+POINTWISE = (  # XLA makes one loop of several
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomSharpness",
+)
+TOGETHER = (
+    *POINTWISE,
+    "AutoContrast",
+    "Equalization",
+    "RandomColorJitter",
+    "RandomErasing",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+    "Solarization",
+)
 
 
 class _SampleSeeds(keras.random.SeedGenerator):
@@ -60,6 +87,8 @@ class ImageLayer(Augmentation):
                 "its chains once for all samples: use mm.data.SomeOf over the layers."
             )
         self.layer = _copy(layer)
+        self.together = type(layer).__name__ in TOGETHER
+        self.fuses = type(layer).__name__ in POINTWISE
         self._seeds = _SampleSeeds()
         parts = _parts(self.layer)
         if not all(hasattr(part, "_get_seed_generator") for part in parts):
@@ -70,10 +99,14 @@ class ImageLayer(Augmentation):
             )
         for part in parts:  # where a layer of Keras asks for its seeds, whatever the backend
             part._get_seed_generator = lambda backend=None: self._seeds
+            part.backend = CompiledBackend(part.backend)
 
     def __call__(self, value, seed):
+        return as_dtype(self.on_batch(value, seed), value.dtype)
+
+    def on_batch(self, value, seed):
         self._seeds.start(seed)
-        return as_dtype(self.layer(value, training=True), value.dtype)
+        return self.layer(value, training=True)
 
 
 def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -32,7 +32,7 @@ class ViewShuffle(ViewSet):
 
 
 @dataclasses.dataclass(frozen=True)
-class ViewDropout(ViewSet):
+class ViewMask(ViewSet):
     """Marks views as absent; of those that a sample has, at least one stays.
 
     It needs the presence input `(V,)` of a spec with `optional_views=True`.
@@ -50,7 +50,7 @@ class ViewDropout(ViewSet):
         super().check(name, value, present)
         if present is None or present.shape[0] != value.shape[0]:
             raise ValueError(
-                f"`augmentations[{name!r}]` has ViewDropout, which must be given the presence of "
+                f"`augmentations[{name!r}]` has ViewMask, which must be given the presence of "
                 f"each view: an input '{name}_present' of shape ({value.shape[0]},). Received: "
                 f"{'none' if present is None else tuple(present.shape)}."
             )

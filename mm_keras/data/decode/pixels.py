@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from mm_keras._checks import check_choice
+from mm_keras._checks import check_bool, check_choice
 from mm_keras.data.decode.common import require
+from mm_keras.data.decode.orientation import upright
 
 RESIZES = (False, True, "pad", "crop")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -13,19 +14,23 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 Decoder = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def image_decoder(shape: tuple[int, int, int], resize: bool | str = False) -> Decoder:
+def image_decoder(
+    shape: tuple[int, int, int], resize: bool | str = False, exif: bool = True
+) -> Decoder:
     """Returns a function from a path (and a seed, unused) to pixels `(H, W, C)` uint8.
 
     Grey becomes colour and colour grey where `C` asks for it; an alpha channel is dropped for
-    `C = 3`; 16 bits are reduced to 8; of an animation the first picture is taken; EXIF orientation
-    is not applied.
+    `C = 3`; 16 bits are reduced to 8; of an animation the first picture is taken; a JPEG is turned
+    upright as its EXIF orientation says, unless `exif` is false.
 
     Args:
         shape: `(H, W, C)`.
         resize: As in `fit_pixels`.
+        exif: Whether pictures are turned as the EXIF orientation of their files says.
     """
     height, width, channels = shape
     check_choice("resize", resize, RESIZES)
+    check_bool("exif", exif)
 
     def decode(path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         data = tf.io.read_file(path)
@@ -37,6 +42,8 @@ def image_decoder(shape: tuple[int, int, int], resize: bool | str = False) -> De
             with require(tf.equal(found, channels), wanted, found):
                 pixels = tf.identity(pixels)
         pixels = tf.ensure_shape(pixels, (None, None, channels))
+        if exif:
+            pixels = upright(data, pixels)
         return fit_pixels(pixels, height, width, resize)
 
     return decode
@@ -67,15 +74,30 @@ def fit_pixels(pixels: tf.Tensor, height: int, width: int, resize: bool | str = 
         ):
             return tf.ensure_shape(tf.identity(pixels), final)
 
+    if resize is True:
+        return tf.ensure_shape(_stretched(pixels, height, width), final)
+
     def resized() -> tf.Tensor:
         if resize == "pad":
             scaled = tf.image.resize_with_pad(pixels, height, width, antialias=True)
-        else:
-            cut = _central(pixels, size, height, width) if resize == "crop" else pixels
-            scaled = tf.image.resize(cut, (height, width), antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8)
+            return tf.cast(scaled + 0.5, tf.uint8)  # bilinear: never beyond 0–255
+        return _stretched(_central(pixels, size, height, width), height, width)
 
     return tf.ensure_shape(tf.cond(same, lambda: tf.identity(pixels), resized), final)
+
+
+def _stretched(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Scales pixels to a size; where nothing gets smaller, antialiasing would change nothing."""
+    images = pixels if pixels.shape.rank == 4 else pixels[None]
+    scaled = tf.cond(
+        tf.reduce_all(tf.shape(images)[1:3] <= (height, width)),
+        lambda: tf.raw_ops.ResizeBilinear(
+            images=images, size=(height, width), half_pixel_centers=True
+        ),
+        lambda: tf.image.resize(images, (height, width), antialias=True),
+    )
+    pixels = scaled if pixels.shape.rank == 4 else scaled[0]
+    return tf.cast(pixels + 0.5, tf.uint8)
 
 
 def _central(pixels: tf.Tensor, size: tf.Tensor, height: int, width: int) -> tf.Tensor:

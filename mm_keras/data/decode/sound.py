@@ -61,13 +61,9 @@ def audio_decoder(spec: Audio, length: str | None = None, resample: bool = True)
 
 def is_wav16(data: tf.Tensor) -> tf.Tensor:
     """Returns whether the bytes begin as a plain WAV file of 16-bit samples does."""
-    head = tf.strings.join([tf.strings.substr(data, 0, 36), "\0" * 36])
-
-    def holds(start: int, text: bytes) -> tf.Tensor:
-        return tf.equal(tf.strings.substr(head, start, len(text)), text)
-
-    parts = [(0, b"RIFF"), (8, b"WAVEfmt "), (20, b"\x01\x00"), (34, b"\x10\x00")]
-    return tf.reduce_all([holds(start, text) for start, text in parts])
+    # \C is any byte: RIFF, a size, WAVE and fmt, a size, PCM, 12 bytes, 16 bits a sample.
+    plain = r"RIFF\C{4}WAVEfmt \C{4}\x01\x00\C{12}\x10\x00"
+    return tf.strings.regex_full_match(tf.strings.substr(data, 0, 36), plain)
 
 
 def decode_wav16(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -31,6 +31,7 @@ class RowSource(Described):
         length: As in `from_table`.
         resample: As in `from_table`.
         sampling: As in `from_table`.
+        exif: As in `from_table`.
         on_error: As in `from_table`.
     """
 
@@ -42,6 +43,7 @@ class RowSource(Described):
     length: Any = None
     resample: Any = True
     sampling: Any = "uniform"
+    exif: Any = True
     on_error: Any = "raise"
 
     # What only some have.
@@ -129,6 +131,7 @@ class RowSource(Described):
             length=self.length,
             resample=self.resample,
             sampling=self.sampling,
+            exif=self.exif,
             on_error=self.on_error,
             report=self.report,
             shuffle=shuffle,

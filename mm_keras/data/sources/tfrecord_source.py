@@ -1,9 +1,12 @@
 """Described folders of TFRecords."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
+from typing import Any
 
+from mm_keras.data.bad_records import BadRecords
 from mm_keras.data.schema import Schema, read_schema
 from mm_keras.data.sources.described import Described
 from mm_keras.data.tfrecords import from_tfrecords
@@ -16,7 +19,15 @@ class TFRecordSource(Described):
 
     Args:
         path: Of a folder that holds one for each split, or `{split: path}`.
+        on_error: As in `from_tfrecords`.
     """
+
+    on_error: Any = "raise"
+
+    @functools.cached_property
+    def report(self) -> BadRecords:
+        """What could not be read in any split."""
+        return BadRecords()
 
     def _folder(self, split: str) -> str:
         if isinstance(self.path, Mapping):
@@ -28,7 +39,14 @@ class TFRecordSource(Described):
         return read_schema(self._folder(split))
 
     def samples(self, split, modalities, shuffle=False, seed=0):
-        return from_tfrecords(self._folder(split), modalities, shuffle=shuffle, seed=seed)
+        return from_tfrecords(
+            self._folder(split),
+            modalities,
+            on_error=self.on_error,
+            report=self.report,
+            shuffle=shuffle,
+            seed=seed,
+        )
 
     def adapt(self, modalities, split):
         stored = self.schema(split).modalities
