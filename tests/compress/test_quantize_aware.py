@@ -89,7 +89,7 @@ def test_kernels_of_trained_and_refused_layers_are_int8(aware):
     assert len(kernels) == 6
     assert {o.tensor.type for o in kernels} == {INT8}
     additions = [o for o in operators if o.kind == "ADD" and o.tensor.type == INT8]
-    assert len(additions) == 3, "one of `before`, two of `norm`; `after` is folded into its kernel"
+    assert len(additions) == 2, "of `before` and `norm`; `after` is folded into its kernel"
 
 
 @pytest.mark.slow
