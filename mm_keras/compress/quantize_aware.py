@@ -134,7 +134,7 @@ def quantize_aware(
     preserve_clusters = _clustered(model) if preserve_clusters is None else preserve_clusters
     aware, refused = quantization_aware(bridge.model, preserve_sparsity, preserve_clusters)
     if preserve_sparsity or preserve_clusters:
-        freeze_unpreserved(aware)
+        freeze_unpreserved(aware, refused)
     hosted = Hosted(aware, layers=bridge.source.layers)
     hosted.compile(**arguments)
     hosted.fit(

@@ -142,6 +142,28 @@ def test_without_the_preserving_schemes_they_are_lost(clustered, train):
 
 
 @pytest.mark.slow
+def test_zeros_stay_before_a_relu_of_its_own_in_a_model_that_tfmot_takes_whole(train):
+    """TFMOT's layout would give the first convolution a quantizer that preserves nothing."""
+    keras.utils.set_random_seed(0)
+    picture = keras.Input((8, 8, 4), name="picture")
+    x = keras.layers.Conv2D(16, 1, name="conv")(picture)
+    x = keras.layers.Activation("relu", name="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    label = keras.layers.Dense(3, activation="softmax", name="label")(x)
+    model = keras.Model({"picture": picture}, {"label": label})
+    model.compile(keras.optimizers.Adam(0.01), mm.losses.classification(), jit_compile=False)
+    data = train.map(lambda inputs, labels: ({"picture": inputs["picture"]}, labels))
+    whole = mm.compress.quantize_aware(model, data, verbose=0)
+    assert whole.not_trained == {}
+    assert whole.stayed_float == ()
+    pruned = mm.compress.prune(model, data, 0.75, verbose=0)
+    small = mm.compress.quantize_aware(pruned, data, verbose=0)
+    assert list(small.not_trained) == ["conv"]
+    for kernel in flatbuffer.weights_of(flatbuffer.read(small.content)):
+        assert np.mean(kernel == 0) >= 0.72
+
+
+@pytest.mark.slow
 def test_inputs_that_only_training_needs_are_not_in_the_file():
     model = mm.build_cmn(
         {"a": mm.Features(8), "b": mm.Features(6)},
