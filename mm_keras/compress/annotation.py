@@ -36,6 +36,8 @@ def quantization_aware(model: Any, sparsity: bool, clusters: bool) -> tuple[Any,
             reason = NOT_PRESERVED
         if reason:
             refused[layer.name] = reason
+    if sparsity or clusters:
+        _freeze_unpreserved(model.get_layer(name) for name in refused)
 
     def annotate(layer):
         if layer.name in refused or _is_input(layer):
@@ -47,12 +49,16 @@ def quantization_aware(model: Any, sparsity: bool, clusters: bool) -> tuple[Any,
         return toolkit.quantize_apply(annotated, scheme), refused
 
 
-def freeze_unpreserved(aware: Any, refused: Iterable[str]) -> None:
+def has_few_values(kernel: np.ndarray) -> bool:
+    """Whether a kernel counts as clustered."""
+    return kernel.size > 2 * FEW_VALUES and len(np.unique(kernel)) <= FEW_VALUES
+
+
+def _freeze_unpreserved(layers: Iterable[Any]) -> None:
     """Stops the training of layers whose zeros and few values nothing would keep."""
-    for name in refused:
-        layer = aware.get_layer(name)
+    for layer in layers:
         kernels = [w.numpy() for w in layer.weights if len(w.shape) > 1]
-        if any((k == 0).mean() >= SPARSE or len(np.unique(k)) <= FEW_VALUES for k in kernels):
+        if any((k == 0).mean() >= SPARSE or has_few_values(k) for k in kernels):
             layer.trainable = False
 
 
