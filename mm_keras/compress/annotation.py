@@ -1,5 +1,6 @@
 """Which layers TFMOT's quantization-aware training takes, and why not the others."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ ACTIVATIONS = ("linear", "relu", "sigmoid", "softmax", "tanh")
 FOLDED = ("Conv2D", "Dense", "DepthwiseConv2D")  # take in a BatchNormalization that follows
 CARRIED = "tf_keras has no such layer"
 UNSUPPORTED = "TFMOT has no quantization-aware form of it"
+NOT_PRESERVED = "TFMOT would not preserve its zeros and values right before a ReLU"
 SHARED = "it is called more than once"
 NORMALIZATION = "TFMOT takes a normalization only right after a convolution or dense layer"
 
@@ -30,8 +32,12 @@ def quantization_aware(model: Any, sparsity: bool, clusters: bool) -> tuple[Any,
     refused: dict[str, str] = {}
     for layer in model.layers:  # in an order in which they can run
         reason = _refusal(layer, scheme, refused)
+        if not reason and (sparsity or clusters) and _before_relu(layer):
+            reason = NOT_PRESERVED
         if reason:
             refused[layer.name] = reason
+    if sparsity or clusters:
+        _freeze_unpreserved(model.get_layer(name) for name in refused)
 
     def annotate(layer):
         if layer.name in refused or _is_input(layer):
@@ -43,20 +49,26 @@ def quantization_aware(model: Any, sparsity: bool, clusters: bool) -> tuple[Any,
         return toolkit.quantize_apply(annotated, scheme), refused
 
 
-def freeze_unpreserved(aware: Any) -> None:
-    """Stops the training of pruned or clustered kernels that no preserving scheme keeps so.
+def has_few_values(kernel: np.ndarray) -> bool:
+    """Whether a kernel counts as clustered."""
+    return kernel.size > 2 * FEW_VALUES and len(np.unique(kernel)) <= FEW_VALUES
 
-    Those are in layers that TFMOT does not take, and in layers right before a ReLU: there its
-    layout replaces the preserving quantizer by a plain one.
-    """
-    for layer in aware.layers:
-        config = getattr(layer, "quantize_config", None)
-        pairs = config.get_weights_and_quantizers(layer.layer) if config is not None else []
-        if pairs and all("Preserve" in type(quantizer).__name__ for _, quantizer in pairs):
-            continue
+
+def _freeze_unpreserved(layers: Iterable[Any]) -> None:
+    """Stops the training of layers whose zeros and few values nothing would keep."""
+    for layer in layers:
         kernels = [w.numpy() for w in layer.weights if len(w.shape) > 1]
-        if any((k == 0).mean() >= SPARSE or len(np.unique(k)) <= FEW_VALUES for k in kernels):
+        if any((k == 0).mean() >= SPARSE or has_few_values(k) for k in kernels):
             layer.trainable = False
+
+
+def _before_relu(layer) -> bool:
+    """Whether it has a kernel, and a ReLU reads it: TFMOT's layout then quantizes it plainly."""
+    if type(layer).__name__ not in FOLDED or len(layer.outbound_nodes) != 1:
+        return False
+    after = layer.outbound_nodes[0].layer
+    activation = getattr(getattr(after, "activation", None), "__name__", "")
+    return type(after).__name__ == "ReLU" or activation == "relu"
 
 
 def takes(layers: Any) -> bool:

@@ -73,23 +73,31 @@ class Conversion(contextlib.AbstractContextManager):
         Also returns `{layer or tensor: reason}` of what stays float.
         """
         debugging = tf.lite.experimental
-        with self._converter("int8", batches) as converter, _something_quantized():
-            debugger = debugging.QuantizationDebugger(
-                converter=converter, debug_options=debugging.QuantizationDebugOptions()
-            )
-            calibrated = flatbuffer.read(debugger.calibrated_model)
-            unbounded = flatbuffer.nodes_out_of_range(calibrated)
-            near_zero = flatbuffer.nodes_before(calibrated, FLOAT_KINDS, STATISTICS)
-            reasons = dict.fromkeys(near_zero, NEAR_ZERO) | dict.fromkeys(unbounded, UNBOUNDED)
-            nodes = unbounded | near_zero
-            for operator in flatbuffer.operators(calibrated):
-                if flatbuffer.layers_in(operator.name, kept):
-                    nodes.add(operator.tensor.name.decode())
-            if nodes:
-                debugger.options = debugging.QuantizationDebugOptions(
-                    denylisted_nodes=sorted(nodes)
+        with self._converter("int8", batches) as converter, _clear_failure():
+            try:
+                debugger = debugging.QuantizationDebugger(
+                    converter=converter, debug_options=debugging.QuantizationDebugOptions()
                 )
-            return debugger.get_nondebug_quantized_model(), reasons | kept
+            except ValueError as error:
+                _check_nothing_to_verify(error)
+                debugger = None
+        if debugger is None:  # nothing is left to do after quantization-aware training
+            return _checked(self.plain("int8", batches)), {}
+        calibrated = flatbuffer.read(debugger.calibrated_model)
+        unbounded = flatbuffer.nodes_out_of_range(calibrated)
+        near_zero = flatbuffer.nodes_before(calibrated, FLOAT_KINDS, STATISTICS)
+        reasons = dict.fromkeys(near_zero, NEAR_ZERO) | dict.fromkeys(unbounded, UNBOUNDED)
+        nodes = unbounded | near_zero
+        for operator in flatbuffer.operators(calibrated):
+            if flatbuffer.layers_in(operator.name, kept):
+                nodes.add(operator.tensor.name.decode())
+        if nodes:
+            options = debugging.QuantizationDebugOptions(denylisted_nodes=sorted(nodes))
+            try:
+                debugger.options = options
+            except ValueError as error:  # it has the options, and nothing to measure
+                _check_nothing_to_verify(error)
+        return _checked(debugger.get_nondebug_quantized_model()), reasons | kept
 
     @contextlib.contextmanager
     def _converter(self, mode: str | None, batches: Batches) -> Iterator[tf.lite.TFLiteConverter]:
@@ -116,8 +124,8 @@ class Conversion(contextlib.AbstractContextManager):
 
 
 @contextlib.contextmanager
-def _something_quantized() -> Iterator[None]:
-    """Turns LiteRT's error for a file in which nothing is quantized into a clear one."""
+def _clear_failure() -> Iterator[None]:
+    """Says more than LiteRT's quantizer, whose errors may be empty."""
     try:
         yield
     except RuntimeError as error:
@@ -126,13 +134,23 @@ def _something_quantized() -> Iterator[None]:
             "models with maxima over what may be absent: use `quantize` instead. "
             f"It says: {error}"
         ) from error
-    except ValueError as error:
-        if "in debug mode" not in str(error):
-            raise
+
+
+def _check_nothing_to_verify(error: ValueError) -> None:
+    """Raises an error again unless it is the one for files with nothing left to quantize."""
+    if "in debug mode" not in str(error):
+        raise error
+
+
+def _checked(content: bytes) -> bytes:
+    """Returns a converted file in which something is quantized."""
+    operators = flatbuffer.operators(flatbuffer.read(content))
+    if not any(operator.tensor.type == flatbuffer.schema.TensorType.INT8 for operator in operators):
         raise ValueError(
             "`model` must have an operator that can be quantized, such as a dense layer or "
             "convolution, after those that stay in float32. Received a model without."
-        ) from error
+        )
+    return content
 
 
 def stayed_float(

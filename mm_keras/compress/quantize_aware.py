@@ -13,7 +13,7 @@ from mm_keras.compress import flatbuffer
 from mm_keras.compress.annotation import (
     FEW_VALUES,
     SPARSE,
-    freeze_unpreserved,
+    has_few_values,
     quantization_aware,
     takes,
 )
@@ -29,7 +29,7 @@ from mm_keras.compress.quantize import (
     set_pixel_inputs,
 )
 from mm_keras.compress.quantized_model import QuantizedModel
-from mm_keras.compress.weights import sparsity, unique_weights
+from mm_keras.compress.weights import compressible, compressible_layers, sparsity
 from mm_keras.exporting.litert import SIGNATURE
 from mm_keras.exporting.serving import Serving
 from mm_keras.models import inference_model
@@ -133,8 +133,6 @@ def quantize_aware(
     preserve_sparsity = zeros >= SPARSE if preserve_sparsity is None else preserve_sparsity
     preserve_clusters = _clustered(model) if preserve_clusters is None else preserve_clusters
     aware, refused = quantization_aware(bridge.model, preserve_sparsity, preserve_clusters)
-    if preserve_sparsity or preserve_clusters:
-        freeze_unpreserved(aware)
     hosted = Hosted(aware, layers=bridge.source.layers)
     hosted.compile(**arguments)
     hosted.fit(
@@ -161,9 +159,12 @@ def quantize_aware(
 
 
 def _clustered(model: keras.Model) -> bool:
-    """Whether at least half of the kernels with room for more have few different values."""
-    counts = unique_weights(model)
-    return bool(counts) and np.median(list(counts.values())) <= FEW_VALUES
+    """Whether at least half of the kernels that could have more values have few."""
+    kernels = [
+        v.numpy() for layer in compressible_layers(model).values() for v in compressible(layer)
+    ]
+    few = [has_few_values(kernel) for kernel in kernels if kernel.size > 2 * FEW_VALUES]
+    return bool(few) and np.mean(few) >= 0.5
 
 
 def _write(aware: Any, serving: Serving, folder: pathlib.Path) -> None:
