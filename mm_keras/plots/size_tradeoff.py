@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from mm_keras.plots.learning_curves import COLOURS
+from mm_keras.plots.style import COLOURS, new_axes
 
 MARKERS = "osD^vP*X"
 
@@ -22,8 +22,10 @@ def size_tradeoff(
     """
     if not points:
         raise ValueError(f"`points` must have at least one model. Received: points={points!r}.")
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    title = f"{metric[:1].upper()}{metric[1:]} against size"
+    if samples is not None:
+        title += f" (n = {samples:,})"
+    figure, axes = new_axes(7, 4.5, title, "size on disk (KB)", metric)
     axes.axhline(next(iter(points.values()))[1], color="0.6", linewidth=1, linestyle="--")
     for index, (name, (size, value)) in enumerate(points.items()):
         axes.plot(
@@ -34,14 +36,7 @@ def size_tradeoff(
             label=name,
             markersize=9,
         )
-    axes.set(
-        xscale="log",
-        xlabel="size on disk (KB)",
-        ylabel=metric,
-        title=f"{metric[:1].upper()}{metric[1:]} against size"
-        + ("" if samples is None else f" (n = {samples:,})"),
-    )
+    axes.set_xscale("log")
     axes.grid(alpha=0.3, which="both")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
     return figure
