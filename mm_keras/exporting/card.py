@@ -152,8 +152,8 @@ def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        extra = path / EXTRA
-        return json.loads(extra.read_text(encoding="utf-8")) if extra.is_file() else None
+        inside = path / EXTRA
+        return json.loads(inside.read_text(encoding="utf-8")) if inside.is_file() else None
     if path.suffix == ".onnx":
         onnx = extra("onnx", "onnx")
         metadata = onnx.load_model(path, load_external_data=False).metadata_props
