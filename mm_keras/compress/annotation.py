@@ -7,8 +7,8 @@ import numpy as np
 
 from mm_keras.compress.carried import carried_layer
 from mm_keras.compress.legacy import tf_keras, tfmot
+from mm_keras.compress.weights import SPARSE
 
-SPARSE = 0.05  # a kernel with this share of zeros counts as pruned
 FEW_VALUES = 64  # a kernel with no more different values counts as clustered
 ACTIVATIONS = ("linear", "relu", "sigmoid", "softmax", "tanh")
 FOLDED = ("Conv2D", "Dense", "DepthwiseConv2D")  # take in a BatchNormalization that follows

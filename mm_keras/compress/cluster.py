@@ -13,7 +13,7 @@ from mm_keras.compress.fine_tuning import check_training, compile_arguments
 from mm_keras.compress.graph import check_functional
 from mm_keras.compress.hosted import Hosted
 from mm_keras.compress.legacy import tf_keras, tfmot
-from mm_keras.compress.weights import Layers, compressible, select_layers, weight_path
+from mm_keras.compress.weights import SPARSE, Layers, compressible, select_layers, weight_path
 
 CENTROIDS = {
     "kmeans++": "KMEANS_PLUS_PLUS",
@@ -21,7 +21,6 @@ CENTROIDS = {
     "linear": "LINEAR",
     "random": "RANDOM",
 }
-SPARSE = 0.05  # a weight with this share of zeros counts as pruned
 
 
 def cluster(

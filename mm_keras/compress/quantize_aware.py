@@ -12,7 +12,6 @@ from mm_keras._checks import check_bool, check_int
 from mm_keras.compress import flatbuffer
 from mm_keras.compress.annotation import (
     FEW_VALUES,
-    SPARSE,
     has_few_values,
     quantization_aware,
     takes,
@@ -29,7 +28,7 @@ from mm_keras.compress.quantize import (
     set_pixel_inputs,
 )
 from mm_keras.compress.quantized_model import QuantizedModel
-from mm_keras.compress.weights import compressible, compressible_layers, sparsity
+from mm_keras.compress.weights import SPARSE, compressible, compressible_layers, sparsity
 from mm_keras.exporting.litert import SIGNATURE
 from mm_keras.exporting.serving import Serving
 from mm_keras.models import inference_model

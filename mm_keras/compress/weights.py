@@ -9,6 +9,7 @@ import numpy as np
 from mm_keras._checks import nearest
 from mm_keras.compress.graph import check_functional, walk
 
+SPARSE = 0.05  # a kernel with this share of zeros counts as pruned
 Layers = Sequence[str] | Callable[[keras.layers.Layer], bool] | None
 
 # Convolutions with one kernel a channel lose much accuracy for few zeros: TFMOT leaves them, too.

@@ -11,6 +11,7 @@ from mm_keras.evaluate.samples import (
     Metric,
     batches_of,
     check_head,
+    labels_of,
     metric_of,
     predict,
 )
@@ -72,15 +73,12 @@ def presence_ablation(
     measure = metric_of(metric)
     labels = {pattern: [] for pattern in presence_patterns(names)}
     outputs = {pattern: [] for pattern in labels}
-    for inputs, batch_labels in batches_of(model, data, batch_size):
-        if head not in batch_labels:
-            raise ValueError(
-                f"`data` must have labels of {head!r}. Received: {sorted(batch_labels)}."
-            )
+    for batch in batches_of(model, data, batch_size):
+        inputs, true = batch.inputs, labels_of(batch, head)
         for pattern in labels:
             measured = has_all(inputs, pattern)
             found = predict(model, keep(inputs, pattern, names))[head]
-            labels[pattern].append(batch_labels[head][measured])
+            labels[pattern].append(true[measured])
             outputs[pattern].append(found[measured])
     rows = []
     for pattern in labels:

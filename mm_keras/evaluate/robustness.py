@@ -9,7 +9,15 @@ import numpy as np
 
 from mm_keras._checks import check_choice, check_number
 from mm_keras.evaluate.corruptions import CORRUPTIONS, Corruption
-from mm_keras.evaluate.samples import Data, Metric, batches_of, check_head, metric_of, predict
+from mm_keras.evaluate.samples import (
+    Data,
+    Metric,
+    batches_of,
+    check_head,
+    labels_of,
+    metric_of,
+    predict,
+)
 from mm_keras.models import modalities_of
 
 
@@ -80,12 +88,9 @@ def robustness_curves(
     cases = [(m, name) for m, functions in corruptions.items() for name in functions]
     outputs = {(case, severity): [] for case in cases for severity in severities}
     labels, clean = [], []
-    for number, (inputs, batch_labels) in enumerate(batches_of(model, data, batch_size)):
-        if head not in batch_labels:
-            raise ValueError(
-                f"`data` must have labels of {head!r}. Received: {sorted(batch_labels)}."
-            )
-        labels.append(batch_labels[head])
+    for number, batch in enumerate(batches_of(model, data, batch_size)):
+        inputs = batch.inputs
+        labels.append(labels_of(batch, head))
         clean.append(predict(model, inputs)[head])
         for index, (modality, name) in enumerate(cases):
             for severity in severities[1:]:

@@ -104,6 +104,13 @@ def _only_output(model: keras.Model) -> str:
     )
 
 
+def labels_of(batch: Batch, head: str) -> np.ndarray:
+    """Returns the labels of a head; raises where a batch has none."""
+    if head not in batch.labels:
+        raise ValueError(f"`data` must have labels of {head!r}. Received: {sorted(batch.labels)}.")
+    return batch.labels[head]
+
+
 def predict(model: keras.Model, inputs: Arrays) -> Arrays:
     """Returns `{output: (B, …)}` of a batch."""
     outputs = model.predict_on_batch(inputs)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from mm_keras._checks import PRESENT
+from mm_keras._checks import PRESENT, check_choice
 from mm_keras.evaluate.presence import keep, modality_names, presence_patterns
 from mm_keras.evaluate.samples import (
     Arrays,
@@ -15,6 +15,7 @@ from mm_keras.evaluate.samples import (
     check_head,
     class_numbers,
     joined,
+    labels_of,
     predict,
 )
 
@@ -83,20 +84,14 @@ def shapley_values(
     """
     check_head(model, head)
     names = modality_names(model)
-    if explained not in ("predicted", "label"):
-        raise ValueError(
-            f"`explained` must be 'predicted' or 'label'. Received: explained={explained!r}."
-        )
+    check_choice("explained", explained, ["predicted", "label"])
     parts = []
-    for inputs, labels in batches_of(model, data, batch_size):
-        if explained == "label" and head not in labels:
-            raise ValueError(f"`data` must have labels of {head!r}. Received: {sorted(labels)}.")
-        whole = predict(model, inputs)[head].astype("float64")
+    for batch in batches_of(model, data, batch_size):
         if explained == "label":
-            classes = class_numbers(labels[head], whole.shape[-1])
+            classes = class_numbers(labels_of(batch, head), model.output[head].shape[-1])
         else:
-            classes = whole.argmax(axis=-1)
-        parts.append(_contributions(model, inputs, head, names, classes))
+            classes = predict(model, batch.inputs)[head].argmax(axis=-1)
+        parts.append(_contributions(model, batch.inputs, head, names, classes))
     found = joined(parts)
     return Contributions(
         {name: found[name] for name in names}, found["_whole"], found["_without"], found["_classes"]

@@ -19,6 +19,7 @@ from scipy import stats
 from mm_keras import plots
 from mm_keras._checks import check_bool, check_int
 from mm_keras._files import written_whole
+from mm_keras.evaluate import mean_interval
 from mm_keras.experiments.config import Experiment, builder_of, parse_config, read_yaml
 from mm_keras.experiments.keys import check_keys
 from mm_keras.experiments.run import Outcome, run_experiment, versions
@@ -99,10 +100,7 @@ class ComparedRow:
     @property
     def interval(self) -> float | None:
         """Half the width of the mean's 95 % interval, by Student's t; `None` for one seed."""
-        count = len(self.values)
-        if count < 2:
-            return None
-        return float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(self.values) / count**0.5
+        return mean_interval(self.values)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from scipy import stats
 
+from mm_keras.evaluate import mean_interval
 from mm_keras.plots.style import COLOURS, new_axes
 
 
@@ -28,13 +28,9 @@ def comparison_chart(
     )
     for index, own in enumerate(values.values()):
         axes.plot(own, [index] * len(own), "o", color=COLOURS[0], alpha=0.5, markersize=5)
-        mean = statistics.mean(own)
-        half = None
-        if len(own) > 1:
-            half = float(stats.t.ppf(0.975, len(own) - 1)) * stats.sem(own)
-        axes.errorbar(
-            mean, index, xerr=half, fmt="|", color=COLOURS[1], markersize=14, capsize=4, linewidth=2
-        )
+        style = {"color": COLOURS[1], "markersize": 14, "capsize": 4, "linewidth": 2}
+        mean, half = statistics.mean(own), mean_interval(own)
+        axes.errorbar(mean, index, xerr=half, fmt="|", **style)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)
     return figure
