@@ -21,6 +21,7 @@ from mm_keras._checks import check_int, nearest
 from mm_keras._files import check_writable, written_whole
 from mm_keras.compress import measure_child
 from mm_keras.compress.variant import Variant, variant_of
+from mm_keras.evaluate.samples import accuracy as share_of_right
 
 BATCHES = (1, 32)
 Metrics = Mapping[str, Callable[[Any, Any], float]]
@@ -154,14 +155,13 @@ def accuracy(labels: Any, predictions: Any) -> float:
     """Returns the share of right classes; of several outputs, their mean."""
     if isinstance(labels, Mapping):
         return statistics.mean(accuracy(labels[name], predictions[name]) for name in labels)
-    classes = labels.argmax(-1) if labels.shape == predictions.shape else labels.reshape(-1)
-    if predictions.ndim != 2 or predictions.shape[-1] < 2 or len(classes) != len(predictions):
+    if predictions.ndim != 2 or predictions.shape[-1] < 2 or len(labels) != len(predictions):
         raise ValueError(
             "`metrics` must be given for what is not one class of several, e.g. "
             "{'MAE': lambda labels, predictions: …}. Received: labels of shape "
             f"{labels.shape}, predictions of shape {predictions.shape}."
         )
-    return float(np.mean(predictions.argmax(-1) == classes))
+    return share_of_right(labels, predictions)
 
 
 def table(rows: Sequence[Row], samples: int) -> Table:
