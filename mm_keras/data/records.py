@@ -335,7 +335,7 @@ def _plain() -> tf.data.Options:
 def _own_threads() -> tf.data.Options:
     """Options that keep reading off the threads that train; samples are read side by side already.
 
-    Two threads a core: one that waits for the small dataset of its chunk holds its thread meanwhile.
+    Two threads a core: one that waits for the small dataset of its chunk holds its thread.
     They hold for the whole pipeline that this is the source of.
     """
     options = tf.data.Options()
