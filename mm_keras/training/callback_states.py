@@ -6,51 +6,65 @@ from typing import Any
 import keras
 import numpy as np
 
+from mm_keras.training.progress import ProgressBar
+
 # What a callback is given anew by each training.
 GIVEN = {"model", "_model", "params", "validation_data"}
+DISPLAYS = (keras.callbacks.ProgbarLogger, ProgressBar)
 
 
 def get_states(
     callbacks: Sequence[keras.callbacks.Callback],
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Returns the state of each callback, for JSON, and the arrays that these refer to.
+) -> tuple[dict[str, dict[str, Any]], list[np.ndarray]]:
+    """Returns the states of callbacks, for JSON, and the arrays that these refer to.
 
     Kept are attributes that are numbers, strings, `None`, arrays, functions of `keras.ops`, and
-    lists, tuples and dicts of these.
+    lists, tuples and dicts of these. Displays of progress have no state.
     """
-    arrays, states = [], []
-    for callback in callbacks:
-        found = {}
-        for name, value in vars(callback).items():
+    arrays, states = [], {}
+    for name, callback in _named(callbacks).items():
+        states[name] = {}
+        for attribute, value in vars(callback).items():
             start = len(arrays)
             try:
-                if name not in GIVEN:
-                    found[name] = _encode(value, arrays)
+                if attribute not in GIVEN:
+                    states[name][attribute] = _encode(value, arrays)
             except TypeError:
                 del arrays[start:]
-        states.append({"class": type(callback).__name__, "attributes": found})
     return states, arrays
+
+
+def check_states(
+    callbacks: Sequence[keras.callbacks.Callback], states: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raises `ValueError` if there is a callback whose state is not there."""
+    names = list(_named(callbacks))
+    if not set(names) <= set(states):
+        raise ValueError(
+            f"`callbacks` must be those that the training had: {list(states)}. Received: {names}."
+        )
 
 
 def set_states(
     callbacks: Sequence[keras.callbacks.Callback],
-    states: Sequence[Mapping[str, Any]],
+    states: Mapping[str, Mapping[str, Any]],
     arrays: Sequence[np.ndarray],
 ) -> None:
-    """Puts back what `get_states` returned.
+    """Puts back what `get_states` returned."""
+    for name, callback in _named(callbacks).items():
+        for attribute, value in states[name].items():
+            setattr(callback, attribute, _decode(value, arrays))
 
-    Raises:
-        ValueError: If the callbacks are not those of the states.
-    """
-    names = [type(callback).__name__ for callback in callbacks]
-    stored = [state["class"] for state in states]
-    if names != stored:
-        raise ValueError(
-            f"`callbacks` must be those that the training had: {stored}. Received: {names}."
-        )
-    for callback, state in zip(callbacks, states, strict=True):
-        for name, value in state["attributes"].items():
-            setattr(callback, name, _decode(value, arrays))
+
+def _named(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, keras.callbacks.Callback]:
+    """Returns the callbacks by class; the second of a class is `"EarlyStopping 2"`."""
+    named = {}
+    for callback in callbacks:
+        if not isinstance(callback, DISPLAYS):
+            name = type(callback).__name__
+            earlier = sum(type(other).__name__ == name for other in named.values())
+            named[f"{name} {earlier + 1}" if earlier else name] = callback
+    return named
 
 
 def _encode(value: Any, arrays: list[np.ndarray]) -> Any:

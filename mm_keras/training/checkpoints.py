@@ -17,7 +17,7 @@ import numpy as np
 
 from mm_keras._checks import check_int
 from mm_keras._files import written_whole
-from mm_keras.training.callback_states import get_states, set_states
+from mm_keras.training.callback_states import check_states, get_states, set_states
 
 MANIFEST = "manifest.json"
 NAME = re.compile(r"epoch-(\d{6})-step-(\d{9})\.checkpoint")
@@ -35,12 +35,10 @@ class Position:
     Args:
         epoch: That is under way, or to begin, counted from 0.
         step: Steps of it that are done.
-        history: `{metric: value of each epoch}` so far.
     """
 
     epoch: int = 0
     step: int = 0
-    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:
@@ -150,7 +148,7 @@ class Checkpoints:
         Args:
             model: Built and compiled as it was. Within an epoch its metrics go on too, so these
                 must be built: by a batch, or as `mm.distribute.fit` does it.
-            callbacks: As they were, in the same order.
+            callbacks: As they were; several of a class in the same order.
 
         Raises:
             ValueError: If the checkpoint is of another model or of other callbacks. Nothing is
@@ -168,9 +166,10 @@ class Checkpoints:
                     stacklevel=2,
                 )
                 continue
+            check_states(callbacks, manifest["callbacks"])
             _assign(model, manifest, parts, path)
             set_states(callbacks, manifest["callbacks"], parts[len(manifest["variables"]) :])
-            return Position(manifest["epoch"], manifest["step"], manifest["history"])
+            return Position(manifest["epoch"], manifest["step"])
         return None
 
     def _sweep(self) -> None:
