@@ -35,10 +35,12 @@ class Position:
     Args:
         epoch: That is under way, or to begin, counted from 0.
         step: Steps of it that are done.
+        stopped: Whether a callback has ended the training.
     """
 
     epoch: int = 0
     step: int = 0
+    stopped: bool = False
 
 
 class Checkpoints:
@@ -110,7 +112,7 @@ class Checkpoints:
         path = self.folder / f"epoch-{position.epoch:06d}-step-{position.step:09d}.checkpoint"
         manifest = {
             "format": FORMAT,
-            **dataclasses.asdict(position),
+            "position": dataclasses.asdict(position),
             "variables": [variable.path for variable in variables],
             "callbacks": states,
             "parts": [],
@@ -169,7 +171,7 @@ class Checkpoints:
             check_states(callbacks, manifest["callbacks"])
             _assign(model, manifest, parts, path)
             set_states(callbacks, manifest["callbacks"], parts[len(manifest["variables"]) :])
-            return Position(manifest["epoch"], manifest["step"])
+            return Position(**manifest["position"])
         return None
 
     def _sweep(self) -> None:
@@ -219,7 +221,7 @@ def _read(path: pathlib.Path) -> tuple[dict, list[np.ndarray]]:
 def _assign(
     model: keras.Model, manifest: dict, parts: Sequence[np.ndarray], path: pathlib.Path
 ) -> None:
-    variables = _variables(model, metrics=manifest["step"] > 0)
+    variables = _variables(model, metrics=manifest["position"]["step"] > 0)
     stored = _kinds(manifest["variables"], (part.shape for part in parts))
     found = _kinds((v.path for v in variables), (tuple(v.shape) for v in variables))
     if found != stored:
