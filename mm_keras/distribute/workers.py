@@ -18,7 +18,7 @@ LOST = (
 )
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(ConnectionError):
     """Another worker of the cluster has died or can't be reached: the job can't go on."""
 
 
@@ -71,6 +71,18 @@ class Workers:
             total = self._sum(tf.constant(row)).numpy()
         local = self.strategy.num_replicas_in_sync // self.count  # each replica gave the row
         return (total // local).tolist()
+
+    @contextlib.contextmanager
+    def chief_first(self) -> Iterator[None]:
+        """Lets the others enter the block once the chief has left it.
+
+        If the chief fails in it, the others learn of that by its end.
+        """
+        if not self.is_chief:
+            self.exchange(0)
+        yield
+        if self.is_chief:
+            self.exchange(0)
 
     def any(self, flag: bool) -> bool:
         """Returns whether the flag is true on any worker."""
