@@ -206,10 +206,11 @@ class Passes:
                 f"`{self.batches.argument}` must repeat for ever to resume with a number of steps. "
                 f"Received: {self._size} batches."
             )
-        self._iterator, self.first = iter(self.batches), step
-        self._used = step + epochs * (self.steps or 0)
-        for _ in range(self._used):
-            next(self._iterator)
+        self.first, self._used = step, step + epochs * (self.steps or 0)
+        if self._used:
+            self._iterator = iter(self.batches)
+            for _ in range(self._used):
+                next(self._iterator)
 
     def end(self, step: int) -> None:
         """Says that the data ended before `step`, which nobody knew."""

@@ -80,8 +80,8 @@ def fit(
             never been interrupted: the same program starts again, with the same arguments. Data
             that are shuffled or augmented come in the order of the epoch under way; what the
             interrupted epoch has used is read and skipped. (Not known is the order of a dataset
-            that draws anew within a pass, `shuffle(…).repeat(2)` say.) On one device that uses one
-            thread for each operation, all numbers are the same to the last bit.
+            that draws anew within a pass, `shuffle(…).repeat(2)` say.) On one CPU all
+            numbers are the same to the last bit.
 
     Returns:
         The `History` of the training, as `Model.fit` does, with the epochs before `resume`.
