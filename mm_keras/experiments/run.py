@@ -127,13 +127,13 @@ def run_experiment(
         The outcome. Of several workers the chief alone measures it, on a copy of the model that is
         its own; the others return `None` at once.
     """
-    keras.utils.set_random_seed(experiment.seed)
     splits = experiment.splits
     sources = [one for one in (experiment.source, experiment.target) if one]
     with workers.chief_first() if workers else contextlib.nullcontext():
         modalities = experiment.source.adapt(experiment.modalities, splits.train)
         for source in sources if workers else ():  # TFDS prepares what nobody has used yet
             source.batches(splits.train, modalities, splits.batch_size)
+    keras.utils.set_random_seed(experiment.seed)  # after TFDS, which may draw numbers
     heads = check_heads(experiment.num_classes)
 
     def build() -> keras.Model:
