@@ -112,6 +112,7 @@ def run_experiment(
     workers: Workers | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome | None:
     """Trains and measures what an experiment describes.
 
@@ -122,6 +123,7 @@ def run_experiment(
         workers: Of the strategy to train with: each of them calls this. `None`: this process.
         checkpoints: Where to keep the state of the training.
         resume: Whether to go on from the last of them, if there is one.
+        callbacks: Besides those of the experiment.
 
     Returns:
         The outcome. Of several workers the chief alone measures it, on a copy of the model that is
@@ -174,7 +176,10 @@ def run_experiment(
         learnt_from(splits.train, training=True),
         learnt_from(splits.validation) if splits.validation else None,
         epochs=experiment.epochs,
-        callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
+        callbacks=[
+            *(CALLBACKS[key](**options) for key, options in experiment.callbacks.items()),
+            *callbacks,
+        ],
         name=name,
         console=console,
         workers=workers,
