@@ -151,6 +151,9 @@ class Passes:
         steps: Of a pass; `None`: until the end. With a number, a pass goes on where the one
             before ended, as in `Model.fit`.
         together: Steps of an execution.
+
+    Attributes:
+        first: Step that the next pass begins with.
     """
 
     def __init__(self, batches: Batches, steps: int | None, together: int = 1):
@@ -165,6 +168,7 @@ class Passes:
         self.together = together
         self._size = batches.size
         self._iterator = None
+        self.first = 0
 
     @property
     def count(self) -> int | None:
@@ -173,9 +177,9 @@ class Passes:
 
     def __iter__(self) -> Iterator[tuple[int, Any, Any]]:
         """Yields the first step, how many, and the iterator to take the batches from."""
-        if self._iterator is None or self.steps is None:
+        step, self.first = self.first, 0
+        if self._iterator is None or (self.steps is None and not step):
             self._iterator, self._used = iter(self.batches), 0
-        step = 0
         while self.count is None or step < self.count:
             if self._size is not None and self._used >= self._size:
                 self._ran_out()
@@ -191,6 +195,22 @@ class Passes:
             self._used += number
         if self._size is not None and self._used >= self._size:
             self._iterator = None
+
+    def go_to(self, epochs: int, step: int) -> None:
+        """Makes the next pass the one after `epochs` passes, from `step` on."""
+        if self.steps is None:
+            for _ in range(epochs):  # each draws the random numbers of its order
+                iter(self.batches)
+        elif self._size is not None:
+            raise ValueError(
+                f"`{self.batches.argument}` must repeat for ever to resume with a number of steps. "
+                f"Received: {self._size} batches."
+            )
+        self.first, self._used = step, step + epochs * (self.steps or 0)
+        if self._used:
+            self._iterator = iter(self.batches)
+            for _ in range(self._used):
+                next(self._iterator)
 
     def end(self, step: int) -> None:
         """Says that the data ended before `step`, which nobody knew."""

@@ -14,8 +14,10 @@ from mm_keras.distribute.class_weight import weigh_classes
 from mm_keras.distribute.evaluate import Evaluation
 from mm_keras.distribute.normalization import batch_norm as normalized
 from mm_keras.distribute.normalization import check_batch_norm
+from mm_keras.distribute.saving import Saving, check_checkpoints
 from mm_keras.distribute.scope import create_variables, workers_of
 from mm_keras.distribute.steps import train_function
+from mm_keras.training import Checkpoints, Position
 
 
 def fit(
@@ -32,6 +34,8 @@ def fit(
     validation_steps: int | None = None,
     validation_freq: int | Sequence[int] = 1,
     batch_norm: str = "synchronize",
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
 ) -> keras.callbacks.History:
     """Trains a model as `Model.fit` does, on all replicas of its strategy.
 
@@ -70,14 +74,23 @@ def fit(
         batch_norm: `"synchronize"`: each `BatchNormalization` normalises with the statistics of
             the whole batch, as on one device; `"average"`: with those of the replica's part,
             and moving statistics are averaged after each epoch: faster, since nothing is sent.
+        checkpoints: Where to keep the state of the training, for `resume`. Workers must all see
+            the folder.
+        resume: Whether to go on from the last checkpoint, if there is one, as if the training had
+            never been interrupted: the same program starts again, with the same arguments. Data
+            that are shuffled or augmented come in the order of the epoch under way; what the
+            interrupted epoch has used is read and skipped. (Not known is the order of a dataset
+            that draws anew within a pass, `shuffle(…).repeat(2)` say.) On one CPU all
+            numbers are the same to the last bit.
 
     Returns:
-        The `History` of the training, as `Model.fit` does.
+        The `History` of the training, as `Model.fit` does, with the epochs before `resume`.
 
     Raises:
         ValueError: If an argument doesn't fit, or the model was made elsewhere.
         TypeError: For an argument of the wrong type.
         WorkerLost: If another worker dies; within a minute.
+        OSError: If a checkpoint can't be written. Those before it are whole.
 
     Example:
 
@@ -99,6 +112,7 @@ def fit(
     _check_frequency(validation_freq)
     check_batch_norm(batch_norm)
     check_callbacks(callbacks)
+    check_checkpoints(checkpoints, resume)
     workers = workers_of(model)
     if class_weight is not None:
         dataset = weigh_classes(model, dataset, class_weight)
@@ -129,17 +143,25 @@ def fit(
         callbacks.on_train_begin()
         # Where keras.callbacks.BackupAndRestore, which runs on the chief, says what to go on with.
         resumed = getattr(model, "_initial_epoch", None) or initial_epoch
+        saving = Saving(model, workers, checkpoints, callbacks.callbacks)
+        start = saving.restore() if resume else None
         share()
-        for epoch in range(workers.exchange(resumed)[0], epochs):
-            model.reset_metrics()
+        if start:
+            passes.go_to(start.epoch, start.step)
+        else:
+            start = Position(workers.exchange(resumed)[0])
+        for epoch in range(start.epoch, start.epoch if start.stopped else epochs):
+            if (epoch, 0) >= (start.epoch, start.step):
+                model.reset_metrics()
             callbacks.on_epoch_begin(epoch)
-            logs = _train_epoch(model, workers, passes, train, callbacks)
+            logs = _train_epoch(model, workers, passes, train, callbacks, saving.within(epoch))
             average()
             if validation and _validates(epoch, validation_freq):
                 found = validation(callbacks)
                 logs |= {f"val_{name}": value for name, value in found.items()}
             callbacks.on_epoch_end(epoch, logs)
             model.stop_training = workers.any(model.stop_training)
+            saving(Position(epoch + 1, stopped=model.stop_training))
             if model.stop_training:
                 break
         model.optimizer.finalize_variable_values(model.trainable_weights)
@@ -147,9 +169,10 @@ def fit(
     return model.history
 
 
-def _train_epoch(model, workers, passes, train, callbacks) -> dict[str, float]:
+def _train_epoch(model, workers, passes, train, callbacks, save) -> dict[str, float]:
     """Returns the metrics of an epoch."""
-    logs, first = {}, 0
+    first = passes.first
+    logs = model.get_metrics_result() if first else {}  # of an epoch that goes on
     try:
         for first, number, iterator in passes:
             callbacks.on_train_batch_begin(first)
@@ -158,6 +181,7 @@ def _train_epoch(model, workers, passes, train, callbacks) -> dict[str, float]:
             if workers.any(model.stop_training):
                 model.stop_training = True
                 break
+            save(first, first + number)
     except tf.errors.OutOfRangeError:
         passes.end(first)
     return {name: float(value) for name, value in logs.items()}

@@ -25,7 +25,7 @@ from mm_keras.experiments.losses import losses_of
 from mm_keras.exporting import export
 from mm_keras.models import BUILDERS, Classification, Head, Regression, inference_model
 from mm_keras.models.heads import check_heads
-from mm_keras.training import ProgressBar, jit_compile
+from mm_keras.training import Checkpoints, ProgressBar, jit_compile
 
 LATENCY_RUNS = 50
 Batches = Any  # a tf.data.Dataset of (inputs, labels); TensorFlow itself is not needed here
@@ -110,6 +110,9 @@ def run_experiment(
     name: str = "model",
     console: Console | None = None,
     workers: Workers | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome | None:
     """Trains and measures what an experiment describes.
 
@@ -117,7 +120,10 @@ def run_experiment(
         experiment: From `read_config`, or made by hand.
         name: Of the model in tables and progress bars.
         console: Where the progress bar goes; `None`: standard output.
-        workers: Of the strategy to train with: each of them calls this. `None`: Keras' own `fit`.
+        workers: Of the strategy to train with: each of them calls this. `None`: this process.
+        checkpoints: Where to keep the state of the training.
+        resume: Whether to go on from the last of them, if there is one.
+        callbacks: Besides those of the experiment.
 
     Returns:
         The outcome. Of several workers the chief alone measures it, on a copy of the model that is
@@ -170,12 +176,17 @@ def run_experiment(
         learnt_from(splits.train, training=True),
         learnt_from(splits.validation) if splits.validation else None,
         epochs=experiment.epochs,
-        callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
+        callbacks=[
+            *(CALLBACKS[key](**options) for key, options in experiment.callbacks.items()),
+            *callbacks,
+        ],
         name=name,
         console=console,
         workers=workers,
+        checkpoints=checkpoints,
+        resume=resume,
     )
-    if workers:
+    if workers and workers.strategy.num_replicas_in_sync > 1:
         if not workers.is_chief:
             return None
         trained, model = model, build()
@@ -259,6 +270,8 @@ def train_model(
     name: str = "model",
     console: Console | None = None,
     workers: Workers | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
 ) -> tuple[dict[str, list[float]], float]:
     """Checks the data and trains a compiled model; returns the history and the seconds it took.
 
@@ -270,7 +283,10 @@ def train_model(
         callbacks: Of the training.
         name: In progress bars.
         console: Where the progress bar goes; `None`: standard output.
-        workers: Those that train together; `None`: Keras' own `fit`.
+        workers: Those that train together; `None`: this process.
+        checkpoints: Where to keep the state of the training. Without them, and without workers,
+            the training is Keras' own `fit`.
+        resume: Whether to go on from the last of them, if there is one.
     """
     check_dataset(train, model)
     options = {
@@ -280,8 +296,10 @@ def train_model(
         "callbacks": [ProgressBar(name, console), *callbacks],
     }
     start = time.perf_counter()
-    if workers:
-        history = distribute.fit(model, train, **options).history
+    if workers or checkpoints:
+        history = distribute.fit(
+            model, train, **options, checkpoints=checkpoints, resume=resume
+        ).history
     else:  # the dataset shuffles itself
         history = model.fit(train, shuffle=False, **options).history
     seconds = time.perf_counter() - start
