@@ -71,7 +71,7 @@ def test_pods_of_kubernetes_make_their_own_tf_config(tmp_path, monkeypatch):
 def test_code_of_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     page = (ROOT / "docs" / "distribute.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     found = {}
     exec(compile(block, "distribute.md", "exec"), found)
     assert found["model"].history.history["val_accuracy"][0] > 0.3
