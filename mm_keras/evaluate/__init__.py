@@ -5,6 +5,8 @@ from mm_keras.evaluate.calibrate import calibrate
 from mm_keras.evaluate.calibration import Reliability, calibration_metrics, reliability
 from mm_keras.evaluate.conformal import ConformalSets
 from mm_keras.evaluate.corruptions import CORRUPTIONS
+from mm_keras.evaluate.grad_cam import GradCam, grad_cam
+from mm_keras.evaluate.integrated_gradients import Attributions, integrated_gradients
 from mm_keras.evaluate.interval import mean_interval
 from mm_keras.evaluate.retrieval import retrieval_metrics
 from mm_keras.evaluate.robustness import (
@@ -18,13 +20,17 @@ from mm_keras.evaluate.shapley import Contributions, shapley_values
 __all__ = [
     "CORRUPTIONS",
     "AblationRow",
+    "Attributions",
     "ConformalSets",
     "Contributions",
+    "GradCam",
     "Reliability",
     "RobustnessCurve",
     "calibrate",
     "calibration_metrics",
     "effective_robustness",
+    "grad_cam",
+    "integrated_gradients",
     "mean_interval",
     "presence_ablation",
     "relative_robustness",
