@@ -289,7 +289,7 @@ def _merged(op, given: list[Origin], output: keras.KerasTensor) -> Origin:
     learnt = any(origin.learnt for origin in given) or bool(getattr(op, "weights", None))
     views = max(origin.views for origin in given)
     shape = tuple(output.shape)
-    grid = next((origin.grid for origin in given if origin.grid), ())
+    grid = next((x.grid for x in given if x.grid), ()) if len(names) == 1 else ()
     if isinstance(op, FoldBatch):
         views = given[0].shape[1]
     elif isinstance(op, UnfoldBatch):
@@ -303,15 +303,27 @@ def _merged(op, given: list[Origin], output: keras.KerasTensor) -> Origin:
 
 def _inherited(outputs: Any, features: Mapping[str, Any], merged: Origin) -> Any:
     """Returns origins of the outputs; what a layer returns by the name of a modality stays it."""
+    if isinstance(outputs, tuple | list):
+        return type(outputs)(_inherited(part, features, merged) for part in outputs)
     if isinstance(outputs, Mapping):
         return {
             name: dataclasses.replace(features[name], learnt=True)
-            if isinstance(features.get(name), Origin)
+            if _same_sequence(value, features.get(name))
             else _inherited(value, features, merged)
             for name, value in outputs.items()
         }
     return tree.map_structure(
         lambda x: dataclasses.replace(merged, shape=tuple(x.shape), dtype=x.dtype), outputs
+    )
+
+
+def _same_sequence(tensor: Any, origin: Any) -> bool:
+    """Returns whether a tensor has the positions of a sequence `(B, N, D)`."""
+    return (
+        isinstance(tensor, keras.KerasTensor)
+        and isinstance(origin, Origin)
+        and len(tensor.shape) == len(origin.shape) == 3
+        and tensor.shape[1] == origin.shape[1]
     )
 
 

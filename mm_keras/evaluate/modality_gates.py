@@ -61,8 +61,8 @@ def modality_gates(
     >>> import numpy as np
     >>> import mm_keras as mm
     >>> model = mm.build_dfn({"image": mm.Features(6), "sound": mm.Features(4)}, 3)
-    >>> found = mm.evaluate.modality_gates(model, {"image": np.ones((5, 6)), "sound": np.ones((5, 4))})
-    >>> found.means
+    >>> inputs = {"image": np.ones((5, 6)), "sound": np.ones((5, 4))}
+    >>> mm.evaluate.modality_gates(model, inputs).means
     {'image': 0.5, 'sound': 0.5}
 
     Reference: Xue & Marculescu, Dynamic Multimodal Fusion, 2023.
