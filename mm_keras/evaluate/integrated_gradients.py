@@ -157,13 +157,14 @@ def _places(explained: Explained, name: str) -> list[_Place]:
     spectrograms = [step for step in steps if isinstance(step.op, LogMelSpectrogram)]
     if spectrograms:
         return [_Place(step) for step in spectrograms]
-    if keras.backend.is_float_dtype(explained.model.input[name].dtype):
+    tensor = explained.model.input[name]
+    if keras.backend.is_float_dtype(tensor.dtype):
         return []
-    places = [_Place(step) for step in steps if _embeds(step)]
+    places = [_Place(step) for step in steps if _embeds(step, tuple(tensor.shape))]
     if not places:
         raise ValueError(
             "`modalities` must be numbers that have a gradient, or go through an embedding. "
-            f"Received: {name!r}, of type {explained.model.input[name].dtype}."
+            f"Received: {name!r}, of type {tensor.dtype}."
         )
     return places
 
@@ -173,14 +174,15 @@ def _sees_only(step: Step, name: str) -> bool:
     return bool(origins) and all(origin.names == {name} for origin in origins)
 
 
-def _embeds(step: Step) -> bool:
-    """Returns whether a call makes floats of integers."""
+def _embeds(step: Step, shape: tuple[int | None, ...]) -> bool:
+    """Returns whether a call makes floats of integers `shape`, a vector or number of each."""
     tensor = step.outputs
     given = [origin.dtype for origin in origins_in((step.args, step.kwargs))]
     is_float = keras.backend.is_float_dtype
     return (
         isinstance(tensor, keras.KerasTensor)
         and is_float(tensor.dtype)
+        and tuple(tensor.shape[: len(shape)]) == shape
         and not any(map(is_float, given))
     )
 
