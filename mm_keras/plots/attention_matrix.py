@@ -12,7 +12,7 @@ from mm_keras.plots.heat import heat_scale
 UNITS = {
     "attention": "attention (share of the query's)",
     "similarity": "similarity",
-    "pooling": "weight in the pooling (share)",
+    "pooling": "weight (share)",
 }
 
 
@@ -52,22 +52,29 @@ def attention_matrix(
     scale = heat_scale(matrix)
     width, height = (min(max(0.3 * size, 2.2), 8.0) for size in (columns, rows))
     if rows == 1:
-        height = 0.6
+        height = 1.1
     figure = Figure(figsize=(width + 2.6, height + 1.5), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(
         matrix, cmap=scale.colours, norm=scale.norm, aspect="auto", interpolation="nearest"
     )
-    _label(axes, "y", attention.queries, attention.query_grid, queries)
-    _label(axes, "x", attention.keys, attention.key_grid, keys)
+    line = "white" if scale.norm.vmin == 0 else "0.4"
+    _label(axes, "y", attention.queries, attention.query_grid, queries, line)
+    _label(axes, "x", attention.keys, attention.key_grid, keys, line)
     which = f"mean of n = {count}" if sample is None else f"sample {sample % count} of n = {count}"
-    looker = attention.queries or "the pooling"
-    axes.set_title(f"{title or f'What {looker} looked at in {attention.keys}'}\n({which})")
+    if not title:
+        looker = attention.queries or "the pooling"
+        title = f"What {looker} looked at in {attention.keys}"
+        if attention.kind == "similarity":
+            title = f"How alike {attention.queries} and {attention.keys} are"
+    axes.set_title(f"{title}\n({which})")
     figure.colorbar(image, ax=axes, label=UNITS[attention.kind]).outline.set_visible(False)
     return figure
 
 
-def _label(axes: Axes, axis: str, name: str | None, grid: tuple[int, ...], names) -> None:
+def _label(
+    axes: Axes, axis: str, name: str | None, grid: tuple[int, ...], names, line: str
+) -> None:
     size = math.prod(grid)
     set_ticks = axes.set_xticks if axis == "x" else axes.set_yticks
     if name is None:
@@ -90,4 +97,4 @@ def _label(axes: Axes, axis: str, name: str | None, grid: tuple[int, ...], names
         draw = axes.axvline if axis == "x" else axes.axhline
         for place in range(grid[-1], size, grid[-1]):
             whole = len(grid) == 3 and not place % (grid[-1] * grid[-2])
-            draw(place - 0.5, color="white", linewidth=1.6 if whole else 0.6)
+            draw(place - 0.5, color=line, linewidth=1.6 if whole else 0.6)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from mm_keras.plots.style import DIVERGING, SEQUENTIAL
 
-OPACITY = 0.8  # of the largest value; what is 0 lets everything through
+PALE = 450
+OPACITY = 0.85  # of the largest value; what is 0 lets everything through
 
 
 class HeatScale(NamedTuple):
@@ -41,8 +42,15 @@ def heat_scale(values: np.ndarray, sequential: Colormap = SEQUENTIAL) -> HeatSca
     return HeatScale(sequential, Normalize(0, highest))
 
 
-def draw_heat(axes: Axes, values: np.ndarray, scale: HeatScale, **options) -> None:
-    """Draws values `(H, W)` over what is there: the nearer to 0, the more of that is seen."""
+def draw_heat(
+    axes: Axes, picture: np.ndarray, values: np.ndarray, scale: HeatScale, **options
+) -> None:
+    """Draws values `(H, W)` over a picture `(H, W)` 0–255 in grey, which is seen where they are 0.
+
+    The picture is pale where 0 is white.
+    """
+    darkest = 0 if scale.norm.vmin == 0 else -PALE
+    axes.imshow(picture, cmap="gray", vmin=darkest, vmax=255, **options)
     opacity = OPACITY * np.sqrt(np.abs(values) / scale.norm.vmax)
     axes.imshow(values, cmap=scale.colours, norm=scale.norm, alpha=opacity.clip(0, 1), **options)
 

@@ -30,7 +30,7 @@ def image_heatmap(
         pictures: `(n, H, W, C)` or `(n, V, H, W, C)`, pixels 0–255.
         heatmaps: `(n, H, W)`, or `(n, V, H, W)`: of `mm.evaluate.grad_cam`; or attributions with a
             last axis of channels, over which they are summed.
-        titles: What stands beside each sample.
+        titles: What stands above each sample.
         title: Of the figure.
         label: Of the colour bar, with its unit.
     """
@@ -52,19 +52,21 @@ def image_heatmap(
     # One view: picture and heat side by side; several: one row of each.
     rows, columns = (count, 2) if views == 1 else (2 * count, len(shown))
     height = SIDE * pictures.shape[2] / pictures.shape[3]
-    figure = Figure(figsize=(SIDE * columns + 1.9, height * rows + 0.8), layout="constrained")
+    size = (SIDE * columns + 1.6, (height + 0.1) * rows + 0.25 * count + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for row in range(count):
         for column, view in enumerate(shown):
             plain, hot = axes[row] if views == 1 else axes[2 * row : 2 * row + 2, column]
             picture = as_rgb(pictures[row, view])
             plain.imshow(picture, interpolation="nearest")
-            hot.imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-            draw_heat(hot, heatmaps[row, view], scale, interpolation="nearest")
-            if views > 1 and not row:
-                plain.set_title(f"{view + 1} of {views}", fontsize=9)
-        first = axes[row if views == 1 else 2 * row, 0]
-        first.set_ylabel(titles[row], rotation=0, ha="right", va="center", fontsize=9)
+            grey, heat = picture.mean(axis=-1), heatmaps[row, view]
+            draw_heat(hot, grey, heat, scale, interpolation="nearest")
+            if views == 1:
+                plain.set_title(titles[row], fontsize=9)
+            else:
+                name = "" if column else f"{titles[row]}: "
+                plain.set_title(f"{name}{view + 1} of {views}", fontsize=9)
     for one in axes.flat:
         one.set(xticks=[], yticks=[])
         one.spines[:].set_visible(False)

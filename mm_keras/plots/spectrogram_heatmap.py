@@ -53,9 +53,8 @@ def spectrogram_heatmap(
     extent = (start, start + frames * spec.frame_step / spec.sample_rate, -0.5, spec.mel_bins - 0.5)
     options = {"origin": "lower", "aspect": "auto", "extent": extent, "interpolation": "nearest"}
     for row, (plain, hot) in enumerate(axes):
-        for one, colours in ((plain, "magma"), (hot, "gray")):
-            one.imshow(pictures[row], cmap=colours, vmin=0, vmax=255, **options)
-        draw_heat(hot, heat[row], scale, **options)
+        plain.imshow(pictures[row], cmap="magma", vmin=0, vmax=255, **options)
+        draw_heat(hot, pictures[row], heat[row], scale, **options)
         plain.set_title(titles[row], fontsize=10)
         plain.set_ylabel("frequency (Hz)")
     _set_frequencies(axes[0, 0], spec)
