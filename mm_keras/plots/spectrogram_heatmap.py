@@ -49,8 +49,8 @@ def spectrogram_heatmap(
     figure = Figure(figsize=(8.5, 1.9 * count + 0.9), layout="constrained")
     axes = figure.subplots(count, 2, squeeze=False, sharex=True, sharey=True)
     frames = pictures.shape[2]
-    start = (spec.frame_length / 2 - spec.frame_step / 2) / spec.sample_rate
-    extent = (start, start + frames * spec.frame_step / spec.sample_rate, -0.5, spec.mel_bins - 0.5)
+    step = spec.frame_step / spec.sample_rate  # Keras centres the first frame on the first sample
+    extent = (-step / 2, (frames - 0.5) * step, -0.5, spec.mel_bins - 0.5)
     options = {"origin": "lower", "aspect": "auto", "extent": extent, "interpolation": "nearest"}
     for row, (plain, hot) in enumerate(axes):
         plain.imshow(pictures[row], cmap="magma", vmin=0, vmax=255, **options)

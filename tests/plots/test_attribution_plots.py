@@ -60,7 +60,8 @@ def test_spectrogram_heatmap(tmp_path):
     spec = mm.Audio(8000, 8000, mel_bins=32)
     time = np.arange(8000) / 8000
     sound = np.stack([np.sin(2 * np.pi * 1000 * time), np.sin(2 * np.pi * 300 * time)])
-    heat = RNG.uniform(size=(2, 98, 32))
+    sound[1, 6000] = 60  # a click at 0.75 s
+    heat = RNG.uniform(size=(2, 101, 32))
     figure = mm.plots.spectrogram_heatmap(spec, sound, heat, ["high", "low"])
     assert figure.get_suptitle() == "Where the model listened (n = 2)"
     plain, hot = figure.axes[:2]
@@ -68,14 +69,16 @@ def test_spectrogram_heatmap(tmp_path):
     assert (plain.get_ylabel(), figure.axes[2].get_xlabel()) == ("frequency (Hz)", "time (s)")
     picture = plain.images[0]
     left, right, *_ = picture.get_extent()
-    assert (left, right) == pytest.approx((0.0125 - 0.005, 0.0125 + 97 * 0.01 + 0.005))
+    centres = np.linspace(left, right, 101, endpoint=False) + (right - left) / 202
+    click = figure.axes[2].images[0].get_array()[-1].argmax()
+    assert centres[click] == pytest.approx(0.75, abs=0.0126)
     np.testing.assert_array_equal(hot.images[1].get_array(), heat[0].T)
     # A tone's brightest bin lies where the axis says its frequency is.
     ticks = {label.get_text(): label.get_position()[1] for label in plain.get_yticklabels()}
     brightest = picture.get_array().mean(axis=1).argmax()
     assert abs(brightest - ticks["1,000"]) <= 1
     figure.savefig(tmp_path / "sound.png")
-    with pytest.raises(ValueError, match=r"`heatmaps` must be \(n, 98, 32\), the frames and mel"):
+    with pytest.raises(ValueError, match=r"`heatmaps` must be \(n, 101, 32\), the frames and mel"):
         mm.plots.spectrogram_heatmap(spec, sound, heat.swapaxes(1, 2))
 
 
