@@ -1,7 +1,8 @@
 """Evaluation of multimodal models: what each modality is worth, and what probabilities mean."""
 
 from mm_keras.evaluate.ablation import AblationRow, presence_ablation
-from mm_keras.evaluate.attention_maps import AttentionMap, attention_maps
+from mm_keras.evaluate.attention_maps import attention_maps
+from mm_keras.evaluate.attention_reader import AttentionMap
 from mm_keras.evaluate.calibrate import calibrate
 from mm_keras.evaluate.calibration import Reliability, calibration_metrics, reliability
 from mm_keras.evaluate.conformal import ConformalSets

@@ -10,40 +10,14 @@ from keras import ops, tree
 
 from mm_keras._checks import PRESENT, check_choice, check_int
 from mm_keras._graphs import Runner, is_graph
+from mm_keras.evaluate.origin import Origin, merged_origin, origins_in, origins_of
 from mm_keras.evaluate.samples import Arrays, joined
-from mm_keras.layers import FoldBatch, UnfoldBatch
 from mm_keras.modalities import Modality
 from mm_keras.models import inference_model, modalities_of
 
 Key = tuple[str, int]  # a layer's path, and which of its calls: a shared layer has several
 Change = Callable[[keras.Operation, tuple, dict], Any]  # makes the outputs of a call
 OUTPUT = "output"
-
-
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """Stands for a tensor: where it comes from.
-
-    Args:
-        names: Of the modalities that it depends on.
-        shape: Of the tensor.
-        dtype: Of the tensor.
-        grid: The axes of its positions, `(h, w)`, `(V, h, w)` or `(N,)`, as far as they are known.
-        views: Number of frames or views that are folded into the batch; 0: none are.
-        learnt: Whether a layer with weights lies before it.
-    """
-
-    names: frozenset[str]
-    shape: tuple[int | None, ...] = ()
-    dtype: str = "float32"
-    grid: tuple[int, ...] = ()
-    views: int = 0
-    learnt: bool = False
-
-
-def origins_in(structure: Any) -> list[Origin]:
-    """Returns what stands for tensors in a structure of arguments or outputs."""
-    return [x for x in tree.flatten(structure) if isinstance(x, Origin)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,16 +154,15 @@ class Explained:
             target: `"predicted"`, a number, or numbers `(n,)` of all samples.
             start: How many samples come before the batch.
         """
-        outputs = ops.convert_to_numpy(self.run(inputs)[self.head])
-        size, last = len(outputs), outputs.shape[-1]
-        if outputs.ndim != 2:
+        shape = tuple(self.model.output[self.head].shape)
+        size, last = len(next(iter(inputs.values()))), shape[-1]
+        if len(shape) != 2:
             raise ValueError(
-                f"`head` must name an output (B, C). Received: head={self.head!r}, of shape "
-                f"{outputs.shape}."
+                f"`head` must name an output (B, C). Received: head={self.head!r}, {shape}."
             )
         if isinstance(target, str):
             check_choice("target", target, ["predicted"])
-            return outputs.argmax(axis=1)
+            return ops.convert_to_numpy(self.run(inputs)[self.head]).argmax(axis=1)
         numbers = np.asarray(target)
         numbers = np.full(size, numbers) if numbers.ndim == 0 else numbers[start : start + size]
         if numbers.shape != (size,) or numbers.dtype.kind not in "iu":
@@ -216,9 +189,9 @@ class Explained:
     def _survey(self, op, args, kwargs, path, outputs):
         given = origins_in((args, kwargs))
         flat = tree.flatten(outputs)
-        merged = _merged(op, given, flat[0]) if given else Origin(frozenset())
+        merged = merged_origin(op, given, flat[0]) if given else Origin(frozenset())
         first = args[0] if args else None
-        origins = _inherited(outputs, first if isinstance(first, dict) else {}, merged)
+        origins = origins_of(outputs, first if isinstance(first, dict) else {}, merged)
         key = self._next(path)
         self.steps.append(Step(key, op, args, kwargs, outputs, origins))
         self._makers.update((id(tensor), key) for tensor in flat)
@@ -281,50 +254,6 @@ def _by_name(array: Any, names: list[str]) -> dict[str, Any]:
             f"Received: {type(array).__name__}."
         )
     return {names[0]: array}
-
-
-def _merged(op, given: list[Origin], output: keras.KerasTensor) -> Origin:
-    """Returns where the output of a call comes from."""
-    names = frozenset().union(*(origin.names for origin in given))
-    learnt = any(origin.learnt for origin in given) or bool(getattr(op, "weights", None))
-    views = max(origin.views for origin in given)
-    shape = tuple(output.shape)
-    grid = next((x.grid for x in given if x.grid), ()) if len(names) == 1 else ()
-    if isinstance(op, FoldBatch):
-        views = given[0].shape[1]
-    elif isinstance(op, UnfoldBatch):
-        views, grid = 0, (op.count, *shape[2:-1])
-    if len(shape) == 5:
-        grid = shape[1:-1]
-    elif len(shape) == 4:
-        grid = (views, *shape[1:-1]) if views else shape[1:-1]
-    return Origin(names, shape, output.dtype, grid, views, learnt)
-
-
-def _inherited(outputs: Any, features: Mapping[str, Any], merged: Origin) -> Any:
-    """Returns origins of the outputs; what a layer returns by the name of a modality stays it."""
-    if isinstance(outputs, tuple | list):
-        return type(outputs)(_inherited(part, features, merged) for part in outputs)
-    if isinstance(outputs, Mapping):
-        return {
-            name: dataclasses.replace(features[name], learnt=True)
-            if _same_sequence(value, features.get(name))
-            else _inherited(value, features, merged)
-            for name, value in outputs.items()
-        }
-    return tree.map_structure(
-        lambda x: dataclasses.replace(merged, shape=tuple(x.shape), dtype=x.dtype), outputs
-    )
-
-
-def _same_sequence(tensor: Any, origin: Any) -> bool:
-    """Returns whether a tensor has the positions of a sequence `(B, N, D)`."""
-    return (
-        isinstance(tensor, keras.KerasTensor)
-        and isinstance(origin, Origin)
-        and len(tensor.shape) == len(origin.shape) == 3
-        and tensor.shape[1] == origin.shape[1]
-    )
 
 
 def _linear(op, args, kwargs):

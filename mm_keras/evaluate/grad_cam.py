@@ -59,7 +59,8 @@ def grad_cam(
         target: The class that is explained: `"predicted"`, a number, or numbers `(n,)`.
         layer: Name or path of the layer whose output is the map, e.g. `"stage2_pool"` or
             `"image_backbone/stage2_pool"`: earlier maps are finer, and know less. `None`: the last
-            map of the modality's branch, before views are pooled.
+            map of the modality's branch, before views are pooled; where several backbones look at
+            a modality, that of the last. The result says which it was.
         logits: Whether the output before the activation of the head is explained, as in the paper,
             where there is one.
         batch_size: Of whole arrays.
@@ -105,13 +106,8 @@ def grad_cam(
 
 def _maps(explained: Explained, step: Step, changes, batch: Arrays, classes: np.ndarray):
     """Returns the feature map and the gradient with respect to it."""
-    shapes = {}
-
-    def look(op, args, kwargs):
-        shapes["map"] = (x := op(*args, **kwargs)).shape
-        return x
-
-    explained.run(batch, {step.key: look})
+    folded = max(step.origins.views, 1)
+    nothing = np.zeros((folded * len(classes), *step.outputs.shape[1:]), "float32")
 
     def value(tensors):
         kept = {}
@@ -124,7 +120,7 @@ def _maps(explained: Explained, step: Step, changes, batch: Arrays, classes: np.
         scores = explained.score(batch, classes, {**changes, step.key: add})
         return ops.sum(scores), kept["map"]
 
-    maps, (slopes,) = gradients(value, [np.zeros(shapes["map"], "float32")])
+    maps, (slopes,) = gradients(value, [nothing])
     return maps, slopes
 
 
