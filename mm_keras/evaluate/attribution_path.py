@@ -68,6 +68,7 @@ def _embeds(step: Step, shape: tuple[int | None, ...]) -> bool:
         isinstance(tensor, keras.KerasTensor)
         and is_float(tensor.dtype)
         and tuple(tensor.shape[: len(shape)]) == shape
+        and any("int" in dtype for dtype in given)  # of a mask nothing is made that could move
         and not any(map(is_float, given))
     )
 

@@ -54,7 +54,7 @@ def flat(found):
     ("scope", "subsample"), [("joint", 1), ("cross", 1), ("joint", 3), ("self", 1)]
 )
 def test_non_local_blocks(scope, subsample):
-    names = ("f", "image", "text", "views")
+    names = ("f", "image", "text")
     modalities, inputs = some(*names)
     model = shaken(
         mm.build_nasn(

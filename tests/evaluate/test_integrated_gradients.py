@@ -54,12 +54,12 @@ def test_words_and_columns_are_attributed_at_their_embeddings():
     model.set_weights([w + 0.3 * RNG.normal(size=w.shape) for w in model.get_weights()])
     names = ("table", "table_present", "text")
     inputs = {name: INPUTS[name] for name in names}
-    found = integrated_gradients(model, inputs, target=0, steps=256, logits=True)
+    found = integrated_gradients(model, inputs, target=0, steps=64, logits=True)
     assert {name: value.shape for name, value in found.values.items()} == {
         "table": (5, 5),
         "text": (5, 6),
     }
-    assert np.abs(found.gap).max() < 0.01 * np.abs(found.whole - found.without).max()
+    assert np.abs(found.gap).max() < 0.03 * np.abs(found.whole - found.without).max()
     assert np.abs(found.values["table"][1:]).min(axis=0).all(), "crosses have a part too"
     assert not found.values["table"][0].any(), "absent"
     assert not found.values["text"][inputs["text"] == 0].any(), "padding"
@@ -101,21 +101,22 @@ def test_completeness_over_all_modalities_and_steps():
     assert many.values["views"][INPUTS["views_present"]].any()
 
 
-def test_what_is_absent_may_hold_anything():
-    noise = dict(INPUTS)
-    for name in ("image", "sound", "views"):
-        present = INPUTS[f"{name}_present"]
-        present = present.reshape(5, -1, *[1] * (INPUTS[name].ndim - 2))
-        noise[name] = np.where(present, INPUTS[name], np.nan)
-    names = ("image", "sound", "views")
-    options = {"steps": 2, "baseline": {"image": 127.5}, "batch_size": 3}
-    clean, dirty = (
-        integrated_gradients(mixed_model(), x, names, target=0, **options) for x in (INPUTS, noise)
-    )
+def test_what_is_absent_may_hold_anything_and_batches_change_nothing():
+    names = ("image", "views")
+    model = mm.build_mcnn({name: MODALITIES[name] for name in names}, 3, width=4)
+    clean = {name: INPUTS[name] for name in model.input}
+    noise = dict(clean)
     for name in names:
-        np.testing.assert_allclose(dirty.values[name], clean.values[name], atol=1e-7)
-    black = integrated_gradients(mixed_model(), INPUTS, names, target=0, steps=2)
-    assert np.abs(black.values["image"] - clean.values["image"]).max() > 1e-5
+        present = clean[f"{name}_present"].reshape(5, -1, *[1] * (clean[name].ndim - 2))
+        noise[name] = np.where(present, clean[name], np.nan)
+    options = {"target": np.array([0, 1, 2, 0, 1]), "steps": 2}
+    grey = integrated_gradients(model, clean, baseline={"image": 127.5}, **options)
+    again = integrated_gradients(model, noise, baseline={"image": 127.5}, batch_size=3, **options)
+    for name in names:
+        np.testing.assert_allclose(again.values[name], grey.values[name], atol=1e-6)
+    np.testing.assert_allclose(again.gap, grey.gap, atol=1e-5)
+    black = integrated_gradients(model, clean, "image", **options)
+    assert np.abs(black.values["image"] - grey.values["image"]).max() > 1e-4
 
 
 def test_they_lie_on_the_digit():
@@ -159,6 +160,14 @@ def test_errors():
         with pytest.raises(ValueError, match=message):
             call(**changed)
     ids = keras.Input((4,), dtype="int32", name="ids")
+    words = keras.layers.Embedding(5, 2, mask_zero=True)(ids)
+    pooled = keras.layers.GlobalAveragePooling1D()(words)  # reads the mask that Keras attaches
+    counted = keras.layers.Dense(2, name="d")(pooled)
+    found = integrated_gradients(
+        keras.Model(ids, counted), np.array([[1, 2, 0, 4]]), head="output", target=0, steps=1
+    )
+    assert (found.values["ids"] != 0).tolist() == [[True, True, False, True]]
+    np.testing.assert_allclose(found.gap, 0, atol=1e-6)
     one_hot = keras.layers.CategoryEncoding(5, output_mode="multi_hot")(ids)
     counts = keras.Model(ids, {"label": keras.layers.Dense(2)(one_hot)})
     with pytest.raises(ValueError, match="`modalities` must be numbers that have a gradient, or"):
@@ -173,7 +182,7 @@ model = keras.models.load_model(sys.argv[1])
 inputs = dict(np.load(sys.argv[2]))
 numbers = np.array([0, 1, 2, 0, 1])
 cam = mm.evaluate.grad_cam(model, inputs, "image", target=numbers, layer="map").heatmaps
-found = mm.evaluate.integrated_gradients(model, inputs, target=1, steps=4)
+found = mm.evaluate.integrated_gradients(model, inputs, "text", target=1, steps=1)
 maps = mm.evaluate.attention_maps(model, inputs)
 np.savez(sys.argv[3], cam=cam, whole=found.whole, **found.values,
          **{name.replace("/", "."): one.weights for name, one in maps.items()})
@@ -202,7 +211,7 @@ def test_other_backends_say_the_same(tmp_path):
     )
     assert done.stdout.split()[-1] == "jax"
     found = dict(np.load(files[2]))
-    here = mm.evaluate.integrated_gradients(model, inputs, target=1, steps=4)
+    here = mm.evaluate.integrated_gradients(model, inputs, "text", target=1, steps=1)
     maps = mm.evaluate.attention_maps(model, inputs)
     expected = {
         "cam": mm.evaluate.grad_cam(model, inputs, "image", target=NUMBERS, layer="map").heatmaps,
