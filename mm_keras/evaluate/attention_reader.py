@@ -88,7 +88,8 @@ class AttentionReader:
             return self._alignment
         if isinstance(op, SequencePooling) and op.mode == "attention":
             return self._pooling
-        return self._pooled if isinstance(op, Fusion) and attends else None
+        pools = isinstance(op, JointFusion) or hasattr(op, "poolings")
+        return self._pooled if isinstance(op, Fusion) and attends and pools else None
 
     def _across(self, op, args, kwargs):
         """Of layers over `{name: (B, N, D)}` whose queries attend to several modalities."""
@@ -123,10 +124,7 @@ class AttentionReader:
         for argument in ("keys", "value"):
             keys = self.step.kwargs.get(argument, keys)
         keys = keys if isinstance(keys, Origin) else queries
-        window = getattr(op, "subsample", 1)
-        weights = _spread(
-            _mean_of_heads(pair[1]), window, args[0].shape[1] if keys is queries else None
-        )
+        weights = _spread(_mean_of_heads(pair[1]), getattr(op, "subsample", 1), keys.shape[1])
         self._keep(_name(queries), _name(keys), weights, queries, keys, {})
         return pair if kwargs.get(name) else pair[0]
 
@@ -194,7 +192,7 @@ class AttentionReader:
 
     def _grid(self, origin: Origin, count: int) -> tuple[int, ...]:
         """Returns the axes of so many positions."""
-        if math.prod(origin.grid) != count:
+        if not origin.grid or math.prod(origin.grid) != count:
             return (count,)
         spec = self.specs.get(_name(origin))
         stacked = isinstance(spec, Views) and len(origin.grid) == 2 and not spec.shared
@@ -216,10 +214,9 @@ def _mean_of_heads(weights) -> np.ndarray:
     return ops.convert_to_numpy(weights).astype("float32").mean(axis=1)
 
 
-def _spread(weights: np.ndarray, window: int, count: int | None) -> np.ndarray:
+def _spread(weights: np.ndarray, window: int, count: int) -> np.ndarray:
     """Returns `(…, count)` of `(…, windows)`: each window's weight divided among its positions."""
     if window == 1:
         return weights
-    count = weights.shape[-1] * window if count is None else count
     sizes = np.bincount(np.arange(count) // window)
     return np.repeat(weights / sizes, window, axis=-1)[..., :count]

@@ -182,6 +182,12 @@ def test_layers_of_graphs_made_by_hand():
         "block/a+b/a+b": (3, 4, 4),
         "pool/b": (3, 5),
     }
+    vector = {"v": mm.Features(6), "f": MODALITIES["f"]}
+    one = attention_maps(
+        mm.build_mcnn(vector, 2, width=4, fusion="cross_attention"),
+        {"v": np.ones((3, 6)), "f": np.ones((3, 3, 5))},
+    )["fusion/v/f"]
+    assert (one.query_grid, one.weights.shape) == ((1,), (3, 1, 3))
     layer = model.get_layer("looks")
     scores = layer(inputs["a"], inputs["b"], return_attention_scores=True)[1]
     np.testing.assert_allclose(maps["looks/a/b"].weights, np.mean(scores, axis=1), atol=1e-6)
