@@ -46,8 +46,8 @@ def model():
         metrics=["accuracy"],
         jit_compile=False,
     )
-    inputs, labels, *_ = samples("train", 800, 1)
-    built.fit(inputs, labels, batch_size=40, epochs=6, verbose=0)
+    inputs, labels, *_ = samples("train", 700, 1)
+    built.fit(inputs, labels, batch_size=40, epochs=4, verbose=0)
     return mm.inference_model(built)
 
 

@@ -75,11 +75,11 @@ def test_a_map_within_a_nested_backbone_of_keras_applications():
 
 def test_the_heat_lies_on_the_digit():
     inputs, labels, corners, halves = located.samples("test", 60, 2)
-    found = grad_cam(located.model(), inputs, "image", target=labels, layer="stage3_relu")
+    found = grad_cam(located.model(), inputs, "image", target=labels, layer="stage2_relu")
     mass = located.mass_in_corners(found.heatmaps)
     for corner in np.ndindex(2, 2):  # a quarter would be chance
         own = (corners == corner).all(axis=1)
-        assert mass[own, corner[0], corner[1]].mean() > 0.4, corner
+        assert mass[own, corner[0], corner[1]].mean() > 0.45, corner
     found = grad_cam(located.model(), inputs, "sound", target=labels)
     mass = located.mass_in_halves(found.heatmaps)
     for half in (0, 1):

@@ -174,17 +174,14 @@ def test_errors():
         integrated_gradients(counts, np.array([[1, 2, 2, 4]]))
 
 
-NUMBERS = np.array([0, 1, 2, 0, 1])
 SCRIPT = """
 import sys, keras, numpy as np
 import mm_keras as mm
 model = keras.models.load_model(sys.argv[1])
 inputs = dict(np.load(sys.argv[2]))
-numbers = np.array([0, 1, 2, 0, 1])
-cam = mm.evaluate.grad_cam(model, inputs, "image", target=numbers, layer="map").heatmaps
-found = mm.evaluate.integrated_gradients(model, inputs, "text", target=1, steps=1)
+found = mm.evaluate.integrated_gradients(model, inputs, target=1, steps=2)
 maps = mm.evaluate.attention_maps(model, inputs)
-np.savez(sys.argv[3], cam=cam, whole=found.whole, **found.values,
+np.savez(sys.argv[3], whole=found.whole, **found.values,
          **{name.replace("/", "."): one.weights for name, one in maps.items()})
 print(keras.backend.backend())
 """
@@ -192,10 +189,7 @@ print(keras.backend.backend())
 
 @pytest.mark.slow
 def test_other_backends_say_the_same(tmp_path):
-    pixels = keras.Input((12, 8, 1))
-    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="map")(pixels)
-    image = mm.Image((12, 8, 1), backbone=keras.Model(pixels, x), optional=True)
-    specs = {"image": image, "text": mm.Text(6, 20, embedding=4)}
+    specs = {"f": MODALITIES["f"], "text": mm.Text(6, 20, embedding=4)}
     model = mm.build_mcnn(specs, 3, width=4, pooling="attention")
     model.set_weights([w + 0.1 * RNG.normal(size=w.shape) for w in model.get_weights()])
     inputs = {name: INPUTS[name] for name in model.input}
@@ -211,15 +205,13 @@ def test_other_backends_say_the_same(tmp_path):
     )
     assert done.stdout.split()[-1] == "jax"
     found = dict(np.load(files[2]))
-    here = mm.evaluate.integrated_gradients(model, inputs, "text", target=1, steps=1)
+    here = mm.evaluate.integrated_gradients(model, inputs, target=1, steps=2)
     maps = mm.evaluate.attention_maps(model, inputs)
     expected = {
-        "cam": mm.evaluate.grad_cam(model, inputs, "image", target=NUMBERS, layer="map").heatmaps,
         "whole": here.whole,
         **here.values,
         **{name.replace("/", "."): one.weights for name, one in maps.items()},
     }
-    assert expected["cam"].any()
     assert set(found) == set(expected)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, atol=2e-4, err_msg=name)
