@@ -1,7 +1,12 @@
 """Callbacks and choices of training."""
 
 from mm_keras.training.compilation import jit_compile
+from mm_keras.training.freezing import freeze, unfreeze
+from mm_keras.training.gradual_unfreezing import GradualUnfreezing
+from mm_keras.training.grouped_optimizer import GroupedOptimizer
 from mm_keras.training.hard_negative_warm_up import HardNegativeWarmUp
+from mm_keras.training.layers_of import layers_of
+from mm_keras.training.modality_rates import ModalityRates
 from mm_keras.training.mutual_ramp_up import MutualRampUp
 from mm_keras.training.progress import ProgressBar
 from mm_keras.training.progress_decay import ProgressDecay
@@ -14,14 +19,20 @@ from mm_keras.training.student_losses import student_losses
 from mm_keras.training.temperature import TemperatureSchedule
 
 __all__ = [
+    "GradualUnfreezing",
+    "GroupedOptimizer",
     "HardNegativeWarmUp",
+    "ModalityRates",
     "MutualRampUp",
     "ProgressBar",
     "ProgressDecay",
     "ReversalSchedule",
     "SelectEpoch",
     "TemperatureSchedule",
+    "freeze",
     "jit_compile",
+    "layers_of",
     "student_losses",
     "target_score",
+    "unfreeze",
 ]
