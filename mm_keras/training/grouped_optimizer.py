@@ -71,7 +71,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         self._learning: list[keras.Variable] = []
 
     @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+    def members(self) -> list[keras.optimizers.Optimizer]:
         """One for each group."""
         return list(self._members)
 
