@@ -1,6 +1,6 @@
 """One optimizer with several groups of weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -68,12 +68,21 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         self.rates = tuple(float(rate) for rate in rates)
         self._members = [_member(optimizer, self, number) for number in range(len(self.rates))]
         self._group_of: dict[int, int] = {}
-        self._learning: list[keras.Variable] = []
+        self._weights: Callable[[], list[keras.Variable]] = list
 
     @property
     def members(self) -> list[keras.optimizers.Optimizer]:
         """One for each group."""
         return list(self._members)
+
+    def group_of(self, weight: keras.Variable) -> int | None:
+        """Returns the number of a weight's group; `None` for one that it wasn't built with."""
+        return self._group_of.get(id(weight))
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """What it was built with."""
+        return list(self._weights())
 
     @property
     def variables(self):
@@ -91,7 +100,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
                 "`groups` must have a number for each weight that learns. "
                 f"Received: {len(self.groups)} numbers, {len(variables)} weights."
             )
-        self._learning = variables
+        self._weights = lambda: variables  # in a list they would count as the optimizer's own
         self._group_of = {
             id(variable): group for variable, group in zip(variables, self.groups, strict=True)
         }
@@ -101,7 +110,7 @@ class GroupedOptimizer(keras.optimizers.Optimizer):
         super().build(variables)
 
     def apply(self, grads, trainable_variables=None):
-        variables = self._learning if trainable_variables is None else list(trainable_variables)
+        variables = self._weights() if trainable_variables is None else list(trainable_variables)
         self.build(variables)
         scale = self.loss_scale_factor or 1.0
         gradients = {

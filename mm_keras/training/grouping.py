@@ -26,15 +26,15 @@ def group_weights(
     """
     optimizer, weights = _plain(model.optimizer), model.trainable_weights
     known = isinstance(optimizer, GroupedOptimizer)
-    earlier = optimizer.groups if known else (0,) * len(weights)
-    if len(earlier) != len(weights):  # some were frozen when it was made
-        earlier = (0,) * len(weights)
-        known = False
+    known = known and all(optimizer.group_of(weight) is not None for weight in weights)
+    if known:
+        weights = optimizer.weights  # those that are frozen now included
+    earlier = [optimizer.group_of(weight) if known else 0 for weight in weights]
     keys = [(group, labels.get(id(weight))) for group, weight in zip(earlier, weights, strict=True)]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     groups = [numbers[key] for key in keys]
     if known and len(numbers) == len({*earlier}):
-        groups = list(earlier)
+        groups = earlier
     elif int(keras.ops.convert_to_numpy(optimizer.iterations)):
         raise ValueError(
             "`optimizer` must not have taken a step yet, since its moments would be lost in other "

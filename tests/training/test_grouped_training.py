@@ -120,6 +120,8 @@ def test_saved_in_training_and_loaded_it_goes_on_alike(tmp_path):
     assert isinstance(loaded.optimizer, GroupedOptimizer)
     assert loaded.optimizer.rates == model.optimizer.rates
     assert loaded.optimizer.groups == model.optimizer.groups
+    # Two groups of two moments for each weight, a count of steps for each and all, the rate.
+    assert len(model.optimizer.variables) == 2 * len(model.trainable_weights) + 4
     for one, other in zip(loaded.optimizer.variables, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     fit(model, epochs=3, initial_epoch=2)
@@ -209,7 +211,7 @@ def test_both_together_with_xla_and_half_precision():
     finally:
         keras.config.set_dtype_policy(policy)
     before = {name: weights(model, f"{name}_projection") for name in ("a", "b")}
-    callbacks = GradualUnfreezing({"a": 1}), ModalityRates({"b": 0.0})
+    callbacks = ModalityRates({"b": 0.0}), GradualUnfreezing({"a": 1})
     fit(model, *callbacks, epochs=1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert not changed(before["a"], weights(model, "a_projection"))
