@@ -5,7 +5,7 @@ from mm_keras.evaluate.calibrate import calibrate
 from mm_keras.evaluate.calibration import Reliability, calibration_metrics, reliability
 from mm_keras.evaluate.conformal import ConformalSets
 from mm_keras.evaluate.corruptions import CORRUPTIONS
-from mm_keras.evaluate.interval import mean_interval
+from mm_keras.evaluate.interval import mean_interval, paired_test
 from mm_keras.evaluate.retrieval import retrieval_metrics
 from mm_keras.evaluate.robustness import (
     RobustnessCurve,
@@ -26,6 +26,7 @@ __all__ = [
     "calibration_metrics",
     "effective_robustness",
     "mean_interval",
+    "paired_test",
     "presence_ablation",
     "relative_robustness",
     "reliability",
