@@ -10,7 +10,6 @@ import mm_keras as mm
 from mm_keras.data import ArraySource, FolderSource, TableSource
 from mm_keras.data.sources import TFRecordSource
 from mm_keras.data.split import Strata
-from mm_keras.datasets.source import Source
 from mm_keras.evaluate import mean_interval, paired_test
 from mm_keras.experiments import Comparison, Experiment
 from mm_keras.experiments.config import Splits
@@ -126,22 +125,6 @@ def test_folders(tmp_path):
         one = folds.experiment(whole, fold).source
         batches = list(one.batches("test", image, 20))
         assert np.bincount(batches[0][1]).tolist() == [3, 3]
-
-
-def test_a_dataset_of_tfds():
-    source = Source("av_digits", options={"image_noise": 0.0})
-    image = {"image": mm.Image((8, 8, 1), backbone="SmallCNN")}
-    whole = Experiment(image, 10, source, splits=Splits("validation", None, "test", 50))
-    labels = source.strata(("validation", "test"), "label").labels
-    folds = Folds(whole, 4)
-    for fold in range(2):
-        one = folds.experiment(whole, fold).source
-        found = np.concatenate([label for _, label in one.batches("test", image, 50)])
-        np.testing.assert_array_equal(found, labels[folds.places == fold])
-        assert int(one.raw("validation").cardinality()) == (folds.places != fold).sum()
-    for digit in range(10):
-        sizes = np.bincount(folds.places[labels == digit], minlength=4)
-        assert sizes.max() - sizes.min() <= 1
 
 
 def test_no_classes_no_strata(arrays):
