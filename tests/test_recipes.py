@@ -43,7 +43,7 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     assert list(found["lean"].output) == ["label"]
     assert found["balanced_model"].optimizer.rates == (1.0, 0.5)
     assert found["thawed"].get_layer("image_backbone").trainable
-    names, scores = found["found"]
+    names = found["found"].ids
     assert names.shape == (3, 3)
     np.testing.assert_array_equal(found["again"].search(found["queries"], k=3).ids, names)
     served = [[name.decode() for name in row] for row in found["served"]["ids"].numpy()]
