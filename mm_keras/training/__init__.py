@@ -1,5 +1,6 @@
 """Callbacks and choices of training."""
 
+from mm_keras.training.checkpoints import Checkpoints, Position
 from mm_keras.training.compilation import jit_compile
 from mm_keras.training.freezing import freeze, unfreeze
 from mm_keras.training.gradual_unfreezing import GradualUnfreezing
@@ -19,11 +20,13 @@ from mm_keras.training.student_losses import student_losses
 from mm_keras.training.temperature import TemperatureSchedule
 
 __all__ = [
+    "Checkpoints",
     "GradualUnfreezing",
     "GroupedOptimizer",
     "HardNegativeWarmUp",
     "ModalityRates",
     "MutualRampUp",
+    "Position",
     "ProgressBar",
     "ProgressDecay",
     "ReversalSchedule",
