@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import keras
 
 from mm_keras._checks import check_int
-from mm_keras.training.grouping import group_weights, recompile_training
+from mm_keras.training.grouping import RegroupingCallback, group_weights, recompile_training
 from mm_keras.training.layers_of import layers_of
 
 
-class GradualUnfreezing(keras.callbacks.Callback):
+class GradualUnfreezing(RegroupingCallback):
     """Keeps layers frozen until an epoch, and lets them learn from then on, in one `fit`.
 
     New layers on pretrained ones spoil these while they know nothing; so the new ones learn first,
@@ -18,7 +18,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
     the step is compiled again, and the optimizer starts with it as with new weights: for that,
     the model's optimizer becomes an `mm.training.GroupedOptimizer` when `fit` starts.
 
-    Not on JAX, where Keras' optimizers take all weights or none.
+    Not on JAX, where Keras' optimizers take all weights or none, and not with
+    `mm.distribute.fit`, whose step is another: call `mm.training.freeze` before `compile` there.
 
     Args:
         until: `{name: epoch}`: how many epochs are over before these learn, from 0. A name is that
@@ -53,15 +54,9 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     def __init__(self, until: Mapping[str, int]):
         super().__init__()
-        if not isinstance(until, Mapping):
-            raise TypeError(
-                f"`until` must be {{modality or layer: epoch}}. Received: until={until!r}."
-            )
-        if not until:
-            raise ValueError("`until` must have at least one name. Received: {}.")
-        for name, epoch in until.items():
-            check_int(f"until[{name!r}]", epoch, minimum=0)
-        self.until = dict(until)
+        self.until = self.checked(
+            "until", until, "epoch", lambda where, epoch: check_int(where, epoch, minimum=0)
+        )
 
     def on_train_begin(self, logs=None):
         if keras.config.backend() == "jax":

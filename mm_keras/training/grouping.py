@@ -1,10 +1,34 @@
 """Callbacks give a compiled model an optimizer with groups, in the middle of `fit`."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import keras
 
 from mm_keras.training.grouped_optimizer import GroupedOptimizer
+
+
+class RegroupingCallback(keras.callbacks.Callback):
+    """What callbacks share that say something for each modality, or layer, by its name.
+
+    They change the optimizer and the compiled step of `Model.fit`.
+    """
+
+    @staticmethod
+    def checked(
+        argument: str, values: Any, what: str, check: Callable[[str, Any], None]
+    ) -> dict[str, Any]:
+        """Returns `{name: value}` after a check of all."""
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"`{argument}` must be {{modality or layer: {what}}}. "
+                f"Received: {argument}={values!r}."
+            )
+        if not values:
+            raise ValueError(f"`{argument}` must have at least one name. Received: {{}}.")
+        for name, value in values.items():
+            check(f"{argument}[{name!r}]", value)
+        return dict(values)
 
 
 def group_weights(

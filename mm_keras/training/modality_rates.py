@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 
-import keras
-
 from mm_keras._checks import check_number
-from mm_keras.training.grouping import group_weights, recompile_training
+from mm_keras.training.grouping import RegroupingCallback, group_weights, recompile_training
 from mm_keras.training.layers_of import layers_of
 
 
-class ModalityRates(keras.callbacks.Callback):
+class ModalityRates(RegroupingCallback):
     """Lets modalities, or layers, learn at rates of their own: a multiple of the optimizer's.
 
     For an encoder that is pretrained, say, or learns too fast beside the others. Any Keras
     optimizer serves; schedules and callbacks act on the common rate. When `fit` starts, the
     model's optimizer becomes an `mm.training.GroupedOptimizer`, which stays with the model, files
-    included.
+    included. For `mm.distribute.fit` compile with such an optimizer instead.
 
     Args:
         rates: `{name: factor}`, each at least 0. A name is that of a modality or of layers, as in
@@ -44,15 +42,7 @@ class ModalityRates(keras.callbacks.Callback):
 
     def __init__(self, rates: Mapping[str, float]):
         super().__init__()
-        if not isinstance(rates, Mapping):
-            raise TypeError(
-                f"`rates` must be {{modality or layer: factor}}. Received: rates={rates!r}."
-            )
-        if not rates:
-            raise ValueError("`rates` must have at least one name. Received: {}.")
-        for name, rate in rates.items():
-            check_number(f"rates[{name!r}]", rate)
-        self.rates = dict(rates)
+        self.rates = self.checked("rates", rates, "factor", check_number)
 
     def on_train_begin(self, logs=None):
         wanted = {

@@ -179,7 +179,7 @@ def test_folds_by_the_command(folder, capsys):
     """Every sample is tested once, by every row alike, and the statistics are corrected."""
     text = CONFIG.replace("seeds: 2", "seeds: 1").replace("epochs: 3", "epochs: 1")
     text = "\n".join(line for line in text.split("\n") if "gated" not in line)
-    (folder / "folds.yaml").write_text(text.replace("out", "in_folds"))
+    (folder / "folds.yaml").write_text(text.replace("output: out", "output: in_folds"))
     assert main(["compare", "folds.yaml", "--folds", "3"]) == 0
     assert "3 folds; mean ± 95 % interval" in capsys.readouterr().out
     runs = folder / "in_folds" / "runs"
