@@ -100,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with the interrupted run in the output folder, if there is one",
     )
+    train.add_argument(
+        "--profile",
+        action="store_true",
+        help="write a trace of 20 steps for TensorBoard to the output folder; docs/distribute.md "
+        "says how to read it",
+    )
     train.set_defaults(run=_train)
 
     compress = commands.add_parser(
@@ -216,22 +222,21 @@ def _train(options: argparse.Namespace, console) -> int:
     from mm_keras.experiments.interruption import run_checkpoints
     from mm_keras.experiments.run import write_metrics
 
-    workers = None
-    if options.workers is not None:
-        found = distribute.cluster_workers()
-        if options.workers not in ("auto", found or options.workers):
+    found = distribute.cluster_workers()
+    if options.workers not in ("auto", found):
+        if found:
             raise ValueError(
-                f"`--workers` must be {found}, as many as TF_CONFIG or Slurm tell of, or auto. "
+                f"`--workers` must be {found}, as TF_CONFIG or Slurm says, or auto. "
                 f"Received: {options.workers}."
             )
-        if options.workers not in ("auto", 1) and found is None:
+        if options.workers and options.workers > 1:
             command = [sys.executable, "-m", "mm_keras.cli", "train", options.config]
             command += ["--workers", str(options.workers)]
             command += ["--output", options.output] if options.output else []
-            command += ["--resume"] if options.resume else []
+            command += [f"--{name}" for name in ("resume", "profile") if getattr(options, name)]
             return distribute.launch(command, options.workers)
-        # Before anything else that uses TensorFlow.
-        workers = distribute.Workers(distribute.strategy())
+    # Before anything else that uses TensorFlow.
+    workers = distribute.Workers(distribute.strategy()) if options.workers else None
 
     experiment = read_config(options.config)
     folder = pathlib.Path(options.output or experiment.output)
@@ -239,7 +244,13 @@ def _train(options: argparse.Namespace, console) -> int:
         checkpoints = run_checkpoints(folder, options.config, experiment, options.resume)
     with plain_errors():
         outcome = run_experiment(
-            experiment, experiment.builder, console, workers, checkpoints, options.resume
+            experiment,
+            experiment.builder,
+            console,
+            workers,
+            checkpoints,
+            options.resume,
+            [distribute.Profiler(folder / "profile")] if options.profile else [],
         )
     if outcome is None:  # the chief has it, and writes
         workers.exchange(0)
