@@ -1,5 +1,7 @@
 """What all plots have in common."""
 
+import io
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -7,9 +9,18 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook draws as the result of a cell, without pyplot or a magic command."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=80)
+        return picture.getvalue()
+
+
 def new_axes(width: float, height: float, title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """Returns a figure with one pair of axes; width and height in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
