@@ -95,7 +95,7 @@ STORIES = {
 }
 
 
-def fragments(words, count, length=5):
+def fragments(words, count, length=7):
     """Returns runs of words, drawn at random."""
     starts = rng.integers(0, len(words) - length + 1, count)
     return [" ".join(words[start : start + length]) for start in starts]
@@ -135,11 +135,11 @@ for name in languages[:6]:
 
 # %%
 letters = mm.Text(
-    max_tokens=120 if FULL else 48,
+    max_tokens=120 if FULL else 64,
     vocabulary_size=2000 if FULL else 64,
     split="character",
     backbone="Conv1D",
-    kernel_size=4,
+    kernel_size=3,
     embedding=32,
 )
 letters = letters.adapt(texts["train"])
@@ -152,10 +152,10 @@ def compiled(model, metrics):
     return model
 
 
-model = mm.build_mcnn({"text": letters}, num_classes=len(languages), width=64, pooling="max")
+model = mm.build_mcnn({"text": letters}, num_classes=len(languages), width=64)
 compiled(model, None)
 ids = {split: {"text": letters.vectorize(own)} for split, own in texts.items()}
-model.fit(ids["train"], labels["train"], batch_size=64, epochs=10 if FULL else 6, verbose=0)
+model.fit(ids["train"], labels["train"], batch_size=64, epochs=10, verbose=0)
 predicted = model.predict(ids["test"], batch_size=256, verbose=0)["label"].argmax(axis=1)
 print(f"test accuracy {100 * np.mean(predicted == labels['test']):.1f} %", end=", ")
 print(f"chance {100 / len(languages):.1f} %")

@@ -103,12 +103,10 @@ plt.show()
 # %% [markdown]
 # ## With and without adaptation
 #
-# The same network each time; only its losses differ.
-#
-# - *Source only*: `reversal=0` cuts the discriminator's gradient off from the features.
-# - *CDAN + information maximization*: a discriminator tells the domains apart by features ⊗
-#   predictions, and the features learn to mislead it; predictions for the target are to be sure of
-#   each sample, with all classes in use.
+# - *Source only*: a plain network that never sees the target.
+# - *Adapted* (CDAN + information maximization): the same layers, and a discriminator that tells the
+#   domains apart by features ⊗ predictions, which the features learn to mislead; predictions for
+#   the target are to be sure of each sample, with all classes in use.
 #
 # `domain_batches` makes batches of both domains, in which the target's labels weigh nothing;
 # `ReversalSchedule` raises the adversary's weight from 0.
@@ -121,33 +119,38 @@ def samples(*parts):
     )
 
 
-def learn(**options):
-    keras.utils.set_random_seed(0)
-    spec = mm.Image(source[0].shape[1:], backbone="SmallCNN")
-    model = mm.build_afe({"image": spec}, num_classes=10, width=64, **options)
-    losses = dict.fromkeys(model.output, mm.losses.classification())
-    if "label_domain" in losses:
-        losses["label_domain"] = mm.losses.InformationMaximization()
-    model.compile(keras.optimizers.Adam(1e-3), losses, jit_compile=False)
-    batches = mm.data.domain_batches(
-        samples({"image": source[0]}, source[1]), samples({"image": target}), batch_size=64
-    )
-    model.fit(
-        mm.data.labels_for_outputs(batches, model),
-        epochs=15,
-        shuffle=False,
-        verbose=0,
-        callbacks=[mm.training.ReversalSchedule()] if model.name == "adapted" else [],
-    )
-    return mm.inference_model(model)  # without the adversary
+modalities = {"image": mm.Image(source[0].shape[1:], backbone="SmallCNN")}
+labelled = samples({"image": source[0]}, source[1])
 
+keras.utils.set_random_seed(0)
+plain = mm.build_mcnn(modalities, num_classes=10, width=64)
+plain.compile(keras.optimizers.Adam(1e-3), mm.losses.classification(), jit_compile=False)
+plain.fit(labelled.batch(32), epochs=15, shuffle=False, verbose=0)
 
-models = {
-    "source only": learn(reversal=0.0),
-    "adapted": learn(
-        method="cdan", entropy_conditioning=True, adapt_predictions=True, name="adapted"
-    ),
+keras.utils.set_random_seed(0)
+model = mm.build_afe(
+    modalities,
+    num_classes=10,
+    width=64,
+    method="cdan",
+    entropy_conditioning=True,
+    adapt_predictions=True,
+)
+losses = {
+    "label": mm.losses.classification(),
+    "domain": mm.losses.classification(),
+    "label_domain": mm.losses.InformationMaximization(),
 }
+model.compile(keras.optimizers.Adam(1e-3), losses, jit_compile=False)
+batches = mm.data.domain_batches(labelled, samples({"image": target}), batch_size=64)
+model.fit(
+    mm.data.labels_for_outputs(batches, model),
+    epochs=15,
+    shuffle=False,
+    verbose=0,
+    callbacks=[mm.training.ReversalSchedule()],
+)
+models = {"source only": plain, "adapted": mm.inference_model(model)}  # without the adversary
 
 # %% [markdown]
 # ## The last figure

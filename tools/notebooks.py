@@ -1,4 +1,4 @@
-"""Pairs the notebooks: each `.py` in notebooks/ with an `.ipynb` of the same cells, without outputs.
+"""Pairs and executes the notebooks: each `.py` has an `.ipynb` of the same cells, without outputs.
 
     python tools/notebooks.py pair            writes every .ipynb from its .py
     python tools/notebooks.py execute FILE…   runs notebooks, results in build/notebooks
@@ -72,7 +72,9 @@ def execute(path: pathlib.Path) -> bool:
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
-    print(f"{path.stem:25}{seconds:6.1f} s{'' if done.returncode == 0 else '   FAILED'}", flush=True)
+    print(
+        f"{path.stem:25}{seconds:6.1f} s{'' if done.returncode == 0 else '   FAILED'}", flush=True
+    )
     if done.returncode:
         print(done.stderr[-4000:], file=sys.stderr, flush=True)
     return done.returncode == 0
