@@ -58,7 +58,7 @@ pair: environment ## write notebooks/*.ipynb from the .py beside each
 
 docs: environment ## build the documentation, docs/, as a site in build/site
 	@$(MAKE) -s $(VENV)/installed-docs
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 clean: ## remove the environment, caches, build products and runs
 	rm -rf $(VENV) build dist runs .pytest_cache .ruff_cache *.egg-info

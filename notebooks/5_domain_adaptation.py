@@ -20,16 +20,18 @@
 
 # %%
 import importlib.util
-import logging
 import os
 import subprocess
 import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own log stays quiet
-logging.getLogger("tensorflow").setLevel("ERROR")
 if importlib.util.find_spec("mm_keras") is None:  # on Colab; elsewhere it is installed already
     package = "mm_keras @ git+https://github.com/OWNER/mm_keras"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
+
+import tensorflow as tf
+
+tf.get_logger().setLevel("ERROR")
 
 # %%
 # True: MNIST as the source, USPS as the target, from `mnist/` (the .gz files of its training part)
@@ -42,7 +44,6 @@ from pathlib import Path
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 

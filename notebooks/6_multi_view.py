@@ -19,16 +19,18 @@
 
 # %%
 import importlib.util
-import logging
 import os
 import subprocess
 import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own log stays quiet
-logging.getLogger("tensorflow").setLevel("ERROR")
 if importlib.util.find_spec("mm_keras") is None:  # on Colab; elsewhere it is installed already
     package = "mm_keras @ git+https://github.com/OWNER/mm_keras"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
+
+import tensorflow as tf
+
+tf.get_logger().setLevel("ERROR")
 
 # %%
 # True: 20 real objects from 54 angles, 32×32 (COIL-20), from `coil20/views.npz` below the folder

@@ -104,13 +104,18 @@ def names_of(subpackage: str) -> list[Name]:
 
 def pages() -> dict[str, str]:
     """Returns `{path below docs/: Markdown}` of all pages."""
-    made = {"api/index.md": "# API\n\n`import mm_keras as mm`, then:\n\n| part | what is in it |\n|---|---|\n"}
+    overview = "# API\n\n`import mm_keras as mm`, then:\n\n| part | what is in it |\n|---|---|\n"
+    made = {"api/index.md": overview}
     for subpackage in subpackages():
         tree = ast.parse(source_of(f"{PACKAGE}.{subpackage}").read_text(encoding="utf-8"))
         about = ast.get_docstring(tree) or ""
-        made["api/index.md"] += f"| [mm.{subpackage}]({subpackage}.md) | {about.splitlines()[0]} |\n"
+        made["api/index.md"] += (
+            f"| [mm.{subpackage}]({subpackage}.md) | {about.splitlines()[0]} |\n"
+        )
         parts = [
-            f"## `{one.name}` {{ #{one.name} }}\n\n::: {one.home}\n" for one in names_of(subpackage)
+            f"::: {one.home}\n    options:\n"
+            f"      heading: {one.name}\n      toc_label: {one.name}\n"
+            for one in names_of(subpackage)
         ]
         made[f"api/{subpackage}.md"] = "\n".join([f"# mm.{subpackage}\n\n{about}\n", *parts])
     return made

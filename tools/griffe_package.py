@@ -9,12 +9,13 @@ import re
 import griffe
 
 SPEC = "mm_keras.modalities.base.spec"
-DOCTEST = re.compile(r"^Example:\n\n((?:(?:>>> |\.\.\. ?).*\n?|(?!\n).+\n?)+)", re.MULTILINE)
+DOCTEST = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)  # up to an empty line
 
 
 def fenced(text: str) -> str:
     """Returns a docstring whose doctests are blocks of code."""
-    return DOCTEST.sub(lambda match: f"**Example**\n\n```pycon\n{match[1].rstrip()}\n```\n", text)
+    text = re.sub(r"^Example:$", "**Example**", text, flags=re.MULTILINE)
+    return DOCTEST.sub(lambda match: f"```pycon\n{match[0]}\n```", text)
 
 
 class PackageExtension(griffe.Extension):
