@@ -5,10 +5,10 @@
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`: that of one file, or, as
 `systems`, the one line that each system has.
 
-A figure in prose stands between `<!-- value: NAME | ROW | FIGURE | FORMAT -->` and `<!-- / -->`: the
-mean over the seeds, in a Python format such as `.1f`. ROW may be a difference, `ROW minus OTHER`;
-with `| each` at the end it is one figure for each seed, with commas between. A test refuses results
-that are written by hand.
+A figure in prose stands between `<!-- value: NAME | ROW | FIGURE | FORMAT -->` and `<!-- / -->`:
+the mean over the seeds, in a Python format such as `.1f`. ROW may be a difference, `ROW minus
+OTHER`; with `| each` at the end it is one figure for each seed, with commas between. A test refuses
+results that are written by hand.
 """
 
 import json
