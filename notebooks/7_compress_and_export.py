@@ -34,7 +34,7 @@ import tensorflow as tf
 tf.get_logger().setLevel("ERROR")
 
 # %%
-FULL = False  # True: more epochs, and quantization-aware training as a further variant
+FULL = False  # True: more epochs and variants: dynamic range, quantization-aware training
 
 import tempfile
 from collections import Counter
@@ -79,12 +79,10 @@ print(f"training accuracy {100 * history.history['accuracy'][-1]:.1f} %")
 # ## Quantize
 #
 # `int8` stores weights in 8 bits and computes in 8 bits. It must know the range of every number in
-# the network, so it looks at some samples. `dynamic` stores weights in 8 bits only. Nothing is
-# trained.
+# the network, so it looks at some samples. Nothing is trained.
 
 # %%
 int8 = mm.compress.quantize(model, representative=train.batch(32))
-dynamic = mm.compress.quantize(model, "dynamic")
 for reason, count in Counter(kept.reason for kept in int8.stayed_float).items():
     print(f"{count} operations in 32 bits: {reason}")
 
@@ -105,8 +103,9 @@ print(f"zeros: {100 * mm.compress.sparsity(pruned).overall:.0f} % of the kernels
 # each, with LiteRT where the variant is a LiteRT model.
 
 # %%
-variants = {"float": model, "pruned": pruned, "dynamic": dynamic, "int8": int8}
+variants = {"float": model, "pruned": pruned, "int8": int8}
 if FULL:
+    variants["dynamic"] = mm.compress.quantize(model, "dynamic")
     aware = mm.compress.quantize_aware(model, batches, epochs=3, verbose=0)
     variants["quantization-aware"] = aware
 rows = mm.compress.report(variants, test, runs=15, console=Console(width=120))

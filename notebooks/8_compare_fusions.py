@@ -104,7 +104,7 @@ dataset:
     test: {folder}/test.npz
   validation: null
 compile: {{learning_rate: 0.003}}
-fit: {{epochs: {30 if FULL else 8}}}
+fit: {{epochs: {30 if FULL else 6}}}
 """
 )
 comparison = read_comparison(config)
