@@ -32,7 +32,7 @@ demo: environment ## train image, audio and both on embedded digits; OUT=runs/de
 
 test: environment ## run every test, slow ones included
 	@$(MAKE) -s $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --durations=20 -m "" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 -m "" $(ARGS)
 
 lint: environment ## check style and formatting
 	@$(MAKE) -s $(VENV)/installed-test

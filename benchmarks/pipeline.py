@@ -15,8 +15,8 @@ machine weigh on both, on the first more; `load` in the JSON is the mean load ov
 - Keras, naive: the same layers in `Dataset.map`, one element after the other.
 - PyTorch: a DataLoader of two persistent workers, four batches ahead, with Pillow and NumPy.
 
-`epoch`: MobileNetV2 at 96×96 learns from files, augmented, and from the same pictures decoded in
-memory, not augmented, in turns; the first epoch of each is not timed.
+`epoch`: MobileNetV2 at 96×96 learns from files, augmented, from the same pictures decoded in
+memory, augmented alike, and from those as they are, in turns; the first epoch of each is not timed.
 
 MM_KERAS_DATA is a folder with `fashion_products/images.zip` and `fsdd/recordings.zip`. PyTorch must
 be installed, with Pillow: their row is left out if not.
@@ -172,7 +172,7 @@ def measure_row(library, photos, sounds):
 
 
 def measure_epochs(photos, seed):
-    """Returns seconds of an epoch from files and from memory, and their ratio."""
+    """Returns seconds of an epoch from files and from memory, and their ratios."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -184,24 +184,27 @@ def measure_epochs(photos, seed):
     labels = np.arange(len(photos)) % 4
     columns = {"image": photos, "label": labels}
     plain = mm.data.from_table(columns, specs, classes="ids", resize=True).batch(BATCH)
-    files = mm.data.augment(plain, {"image": keras_layers(keras)}, seed=seed).prefetch(2)
     pixels = np.concatenate([inputs["image"].numpy() for inputs, _ in plain])
-    memory = tf.data.Dataset.from_tensor_slices(({"image": pixels}, labels))
-    memory = memory.batch(BATCH).prefetch(2)
+    memory = tf.data.Dataset.from_tensor_slices(({"image": pixels}, labels)).batch(BATCH)
+    steps = {"image": keras_layers(keras)}
+    epochs = {
+        "files": mm.data.augment(plain, steps, seed=seed),
+        "memory": mm.data.augment(memory, steps, seed=seed),
+        "memory, not augmented": memory,
+    }
     model = mm.build_mcnn(specs, 4)
     model.compile("adam", mm.losses.classification(), jit_compile=False)
-    seconds = {"files": [], "memory": []}
+    seconds = {name: [] for name in epochs}
     for _ in range(PASSES + 1):
-        for name, data in (("files", files), ("memory", memory)):
+        for name, data in epochs.items():
             began = time.perf_counter()
-            model.fit(data, verbose=0, shuffle=False)
+            model.fit(data.prefetch(2), verbose=0, shuffle=False)
             seconds[name].append(time.perf_counter() - began)
-    files, memory = (statistics.median(seconds[name][1:]) for name in ("files", "memory"))
-    return {
-        "epoch from files, s": files,
-        "epoch from memory, s": memory,
-        "files / memory": files / memory,
-    }
+    seconds = {name: statistics.median(times[1:]) for name, times in seconds.items()}
+    figures = {f"epoch from {name}, s": time for name, time in seconds.items()}
+    for name in ("memory", "memory, not augmented"):
+        figures[f"files / {name}"] = seconds["files"] / seconds[name]
+    return figures
 
 
 def in_a_process(job, *arguments):

@@ -46,6 +46,7 @@ _SUBMODULES = [
     "compress",
     "data",
     "datasets",
+    "distribute",
     "encoders",
     "evaluate",
     "experiments",

@@ -1,6 +1,7 @@
 """The command `mm-keras`: it reads arguments, calls the package and prints."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ example of a CONFIG.yaml:
     batch_size: 32
     options: {audio_snr_db: 0}
   compile: {optimizer: adam, learning_rate: 0.001, metrics: [accuracy]}
-  fit: {epochs: 10, callbacks: {EarlyStopping: {patience: 3}}}
+  fit: {epochs: 10, callbacks: {EarlyStopping: {patience: 3}}}   # checkpoint_steps: 500
   seed: 0
   output: runs/digits
 
@@ -87,6 +88,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("config", metavar="CONFIG.yaml")
     train.add_argument("--output", help="folder to write, instead of the file's")
+    train.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="train in N processes: those that TF_CONFIG or Slurm tell of, else of this machine; "
+        "the batch is that of all together. `auto`: the cluster's, or all GPUs of this machine",
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the interrupted run in the output folder, if there is one",
+    )
     train.set_defaults(run=_train)
 
     compress = commands.add_parser(
@@ -174,6 +187,10 @@ def _positive(text: str) -> int:
     return value
 
 
+def _workers(text: str) -> int | str:
+    return text if text == "auto" else _positive(text)
+
+
 def _demo(options: argparse.Namespace, console) -> int:
     from mm_keras.experiments.demo import EPOCHS, run_demo
 
@@ -190,15 +207,40 @@ def _train(options: argparse.Namespace, console) -> int:
     import pathlib
     import shutil
 
-    from mm_keras import plots
+    from mm_keras import distribute, plots
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import outcome_table, read_config, run_experiment
+    from mm_keras.experiments.interruption import run_checkpoints
     from mm_keras.experiments.run import write_metrics
+
+    workers = None
+    if options.workers is not None:
+        found = distribute.cluster_workers()
+        if options.workers not in ("auto", found or options.workers):
+            raise ValueError(
+                f"`--workers` must be {found}, as many as TF_CONFIG or Slurm tell of, or auto. "
+                f"Received: {options.workers}."
+            )
+        if options.workers not in ("auto", 1) and found is None:
+            command = [sys.executable, "-m", "mm_keras.cli", "train", options.config]
+            command += ["--workers", str(options.workers)]
+            command += ["--output", options.output] if options.output else []
+            command += ["--resume"] if options.resume else []
+            return distribute.launch(command, options.workers)
+        # Before anything else that uses TensorFlow.
+        workers = distribute.Workers(distribute.strategy())
 
     experiment = read_config(options.config)
     folder = pathlib.Path(options.output or experiment.output)
+    with workers.chief_first() if workers else contextlib.nullcontext():
+        checkpoints = run_checkpoints(folder, options.config, experiment, options.resume)
     with plain_errors():
-        outcome = run_experiment(experiment, experiment.builder, console)
+        outcome = run_experiment(
+            experiment, experiment.builder, console, workers, checkpoints, options.resume
+        )
+    if outcome is None:  # the chief has it, and writes
+        workers.exchange(0)
+        return 0
     names = getattr(experiment.source, "label_names", None)
     names = names if isinstance(names, tuple) else None
     outcome.write(folder, names, training_data=experiment.source.name)
@@ -213,7 +255,10 @@ def _train(options: argparse.Namespace, console) -> int:
     if report is not None and report.count:
         report.write_csv(folder / "bad_records.csv")
         console.print(f"{report.count} bad records: see bad_records.csv.")
+    shutil.rmtree(checkpoints.folder)
     console.print(f"Written to {folder}.")
+    if workers:
+        workers.exchange(0)  # the others wait, lest their end be taken for a failure
     return 0
 
 

@@ -335,12 +335,13 @@ def _plain() -> tf.data.Options:
 def _own_threads() -> tf.data.Options:
     """Options that keep reading off the threads that train; samples are read side by side already.
 
+    Two threads a core: one that waits for the small dataset of its chunk holds its thread.
     They hold for the whole pipeline that this is the source of.
     """
     options = tf.data.Options()
     known = hasattr(os, "sched_getaffinity")  # not on every system
     cores = len(os.sched_getaffinity(0)) if known else os.cpu_count()
-    options.threading.private_threadpool_size = cores
+    options.threading.private_threadpool_size = 2 * cores
     options.threading.max_intra_op_parallelism = 1
     return options
 

@@ -87,6 +87,7 @@ class Experiment:
         metrics: Names of Keras metrics, or `{head: names}`.
         epochs: Passes over the training split.
         callbacks: `{name: arguments}` of callbacks for training.
+        checkpoint_steps: Steps between checkpoints; `None`: one at the end of each epoch.
         seed: Of weights, shuffling and dropout.
         output: Folder that is written.
     """
@@ -105,6 +106,7 @@ class Experiment:
     metrics: Any = ("accuracy",)
     epochs: int = 10
     callbacks: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    checkpoint_steps: int | None = None
     seed: int = 0
     output: str = "runs/train"
 
@@ -167,10 +169,11 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         **builder,
         **_dataset(config["dataset"], modalities, builder["num_classes"]),
         **_part("compile", config, ["optimizer", "learning_rate", "loss", "metrics"]),
-        **_part("fit", config, ["epochs", "callbacks"]),
+        **_part("fit", config, ["epochs", "callbacks", "checkpoint_steps"]),
         **{key: config[key] for key in ("seed", "output") if key in config},
     }
-    check_int("fit.epochs", parts.get("epochs", 1))
+    for key in ("epochs", "checkpoint_steps"):
+        check_int(f"fit.{key}", parts.get(key, 1))
     parts["callbacks"] = _callbacks(parts.get("callbacks", {}))
     check_int("seed", parts.get("seed", 0), minimum=0)
     if ("target" in parts) != (parts["builder"] == "build_afe"):

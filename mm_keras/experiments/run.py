@@ -1,5 +1,6 @@
 """Trains what an experiment describes, measures it and writes it to a folder."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -16,14 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 import mm_keras
-from mm_keras import plots
+from mm_keras import distribute, plots
 from mm_keras.data import check_dataset, domain_batches, labels_for_outputs
+from mm_keras.distribute import Workers
 from mm_keras.experiments.config import CALLBACKS, Experiment
 from mm_keras.experiments.losses import losses_of
 from mm_keras.exporting import export
 from mm_keras.models import BUILDERS, Classification, Head, Regression, inference_model
 from mm_keras.models.heads import check_heads
-from mm_keras.training import ProgressBar, jit_compile
+from mm_keras.training import Checkpoints, ProgressBar, jit_compile
 
 LATENCY_RUNS = 50
 Batches = Any  # a tf.data.Dataset of (inputs, labels); TensorFlow itself is not needed here
@@ -104,23 +106,45 @@ class Outcome:
 
 
 def run_experiment(
-    experiment: Experiment, name: str = "model", console: Console | None = None
-) -> Outcome:
+    experiment: Experiment,
+    name: str = "model",
+    console: Console | None = None,
+    workers: Workers | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+) -> Outcome | None:
     """Trains and measures what an experiment describes.
 
     Args:
         experiment: From `read_config`, or made by hand.
         name: Of the model in tables and progress bars.
         console: Where the progress bar goes; `None`: standard output.
+        workers: Of the strategy to train with: each of them calls this. `None`: this process.
+        checkpoints: Where to keep the state of the training.
+        resume: Whether to go on from the last of them, if there is one.
+
+    Returns:
+        The outcome. Of several workers the chief alone measures it, on a copy of the model that is
+        its own; the others return `None` at once.
     """
     keras.utils.set_random_seed(experiment.seed)
     splits = experiment.splits
-    modalities = experiment.source.adapt(experiment.modalities, splits.train)
-    model = BUILDERS[experiment.builder](modalities, experiment.num_classes, **experiment.options)
+    sources = [one for one in (experiment.source, experiment.target) if one]
+    with workers.chief_first() if workers else contextlib.nullcontext():
+        modalities = experiment.source.adapt(experiment.modalities, splits.train)
+        for source in sources if workers else ():  # TFDS prepares what nobody has used yet
+            source.batches(splits.train, modalities, splits.batch_size)
     heads = check_heads(experiment.num_classes)
-    shipped = inference_model(model)
-    for graph in (model, shipped):
-        compile_for(graph, experiment)
+
+    def build() -> keras.Model:
+        made = BUILDERS[experiment.builder](
+            modalities, experiment.num_classes, **experiment.options
+        )
+        compile_for(made, experiment)
+        return made
+
+    with workers.strategy.scope() if workers else contextlib.nullcontext():
+        model = build()
 
     def batches(source, split: str, shuffle: bool = False) -> Batches:
         return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
@@ -145,19 +169,35 @@ def run_experiment(
             )
         return labels_for_outputs(found, model)
 
-    test = batches(experiment.target or experiment.source, splits.test)
-    test = experiment.preparation.like_mixed(test, heads)
-    return train_and_measure(
+    history, seconds = train_model(
         model,
         learnt_from(splits.train, training=True),
         learnt_from(splits.validation) if splits.validation else None,
-        labels_for_outputs(test, shipped),
         epochs=experiment.epochs,
-        classes=[head for head, spec in heads.items() if isinstance(spec, Classification)],
-        shipped=shipped,
         callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
         name=name,
         console=console,
+        workers=workers,
+        checkpoints=checkpoints,
+        resume=resume,
+    )
+    if workers and workers.strategy.num_replicas_in_sync > 1:
+        if not workers.is_chief:
+            return None
+        trained, model = model, build()
+        model.set_weights(trained.get_weights())
+    shipped = inference_model(model)
+    compile_for(shipped, experiment)
+    test = batches(experiment.target or experiment.source, splits.test)
+    test = experiment.preparation.like_mixed(test, heads)
+    return measure_model(
+        model,
+        labels_for_outputs(test, shipped),
+        history,
+        seconds,
+        classes=[head for head, spec in heads.items() if isinstance(spec, Classification)],
+        shipped=shipped,
+        name=name,
     )
 
 
@@ -209,25 +249,75 @@ def train_and_measure(
         name: Of the model in tables and progress bars.
         console: Where the progress bar goes; `None`: standard output.
     """
-    check_dataset(train, model)
-    start = time.perf_counter()
-    history = model.fit(
-        train,
-        validation_data=validation,
-        epochs=epochs,
-        shuffle=False,  # the dataset shuffles itself
-        verbose=0,
-        callbacks=[ProgressBar(name, console), *callbacks],
+    trained = train_model(
+        model, train, validation, epochs=epochs, callbacks=callbacks, name=name, console=console
     )
+    return measure_model(model, test, *trained, classes=classes, shipped=shipped, name=name)
+
+
+def train_model(
+    model: keras.Model,
+    train: Batches,
+    validation: Batches | None,
+    *,
+    epochs: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    name: str = "model",
+    console: Console | None = None,
+    workers: Workers | None = None,
+    checkpoints: Checkpoints | None = None,
+    resume: bool = False,
+) -> tuple[dict[str, list[float]], float]:
+    """Checks the data and trains a compiled model; returns the history and the seconds it took.
+
+    Args:
+        model: Compiled.
+        train: Batches that are trained on.
+        validation: Batches watched during training.
+        epochs: Passes over `train`.
+        callbacks: Of the training.
+        name: In progress bars.
+        console: Where the progress bar goes; `None`: standard output.
+        workers: Those that train together; `None`: this process.
+        checkpoints: Where to keep the state of the training. Without them, and without workers,
+            the training is Keras' own `fit`.
+        resume: Whether to go on from the last of them, if there is one.
+    """
+    check_dataset(train, model)
+    options = {
+        "validation_data": validation,
+        "epochs": epochs,
+        "verbose": 0,
+        "callbacks": [ProgressBar(name, console), *callbacks],
+    }
+    start = time.perf_counter()
+    if workers or checkpoints:
+        history = distribute.fit(
+            model, train, **options, checkpoints=checkpoints, resume=resume
+        ).history
+    else:  # the dataset shuffles itself
+        history = model.fit(train, shuffle=False, **options).history
     seconds = time.perf_counter() - start
+    return {key: [float(v) for v in values] for key, values in history.items()}, seconds
+
+
+def measure_model(
+    model: keras.Model,
+    test: Batches,
+    history: dict[str, list[float]],
+    seconds: float,
+    *,
+    classes: Sequence[str] = ("label",),
+    shipped: keras.Model | None = None,
+    name: str = "model",
+) -> Outcome:
+    """Measures a trained model; arguments are those of `train_and_measure` and `Outcome`."""
     tested = shipped or model
     measured = tested.evaluate(test, verbose=0, return_dict=True)
     return Outcome(
         name=name,
         model=model,
-        history={
-            key: [float(value) for value in values] for key, values in history.history.items()
-        },
+        history=history,
         test={key: float(value) for key, value in measured.items()},
         seconds=seconds,
         latency_ms=measure_latency(shipped or inference_model(model), test),

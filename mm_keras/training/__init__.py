@@ -1,5 +1,6 @@
 """Callbacks and choices of training."""
 
+from mm_keras.training.checkpoints import Checkpoints, Position
 from mm_keras.training.compilation import jit_compile
 from mm_keras.training.hard_negative_warm_up import HardNegativeWarmUp
 from mm_keras.training.mutual_ramp_up import MutualRampUp
@@ -14,8 +15,10 @@ from mm_keras.training.student_losses import student_losses
 from mm_keras.training.temperature import TemperatureSchedule
 
 __all__ = [
+    "Checkpoints",
     "HardNegativeWarmUp",
     "MutualRampUp",
+    "Position",
     "ProgressBar",
     "ProgressDecay",
     "ReversalSchedule",

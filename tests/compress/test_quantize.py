@@ -33,9 +33,8 @@ def arrays(split, data_dir):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tfds")
-    return {split: arrays(split, folder) for split in ("train", "test")}
+def data(digits_folder):
+    return {split: arrays(split, digits_folder) for split in ("train", "test")}
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ output: {output}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, digits_folder):
     folder = tmp_path_factory.mktemp("run")
     config = folder / "config.yaml"
-    text = CONFIG.format(data=folder / "data", output=folder / "run")
+    text = CONFIG.format(data=digits_folder, output=folder / "run")
     config.write_text(text, encoding="utf-8")
     assert main(["train", str(config)]) == 0
     return folder / "run"

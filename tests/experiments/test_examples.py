@@ -36,13 +36,13 @@ def write_views(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_trains_and_ships(path, tmp_path, monkeypatch):
+def test_trains_and_ships(path, tmp_path, digits_folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_views("views.npz")
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     config["fit"]["epochs"] = 1
     if "data_dir" not in config["dataset"] and "name" in config["dataset"]:
-        config["dataset"]["data_dir"] = str(tmp_path / "tfds")
+        config["dataset"]["data_dir"] = str(digits_folder)
     pathlib.Path("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     assert main(["train", "config.yaml", "--output", "out"]) == 0
     (row,) = json.loads(pathlib.Path("out/metrics.json").read_text())["models"]

@@ -21,15 +21,10 @@ output: {output}
 """
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("tfds")
-
-
-def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, data_dir, capsys):
+def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, digits_folder, capsys):
     config = tmp_path / "config.yaml"
     output = tmp_path / "out"
-    config.write_text(CONFIG.format(data=data_dir, output=output), encoding="utf-8")
+    config.write_text(CONFIG.format(data=digits_folder, output=output), encoding="utf-8")
     assert main(["train", str(config)]) == 0
     assert {path.name for path in output.iterdir()} == {
         "config.yaml",
@@ -47,7 +42,7 @@ def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, data_dir, ca
     assert len(row["history"]["val_accuracy"]) == 2
     model = keras.models.load_model(output / "model.keras")
     assert row["parameters"] == model.count_params()
-    test = av_digits("test", image_noise=0, data_dir=data_dir).batch(64)
+    test = av_digits("test", image_noise=0, data_dir=digits_folder).batch(64)
     labels = np.concatenate([label for _, label in test.as_numpy_iterator()])
     predicted = model.predict(test.map(lambda inputs, label: {"image": inputs["image"]}), verbose=0)
     accuracy = np.mean(np.argmax(predicted["label"], axis=-1) == labels)
@@ -56,8 +51,10 @@ def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, data_dir, ca
 
 
 @pytest.mark.slow
-def test_demo_trains_three_models_and_writes_the_fused_one(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+def test_demo_trains_three_models_and_writes_the_fused_one(
+    tmp_path, digits_folder, monkeypatch, capsys
+):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(digits_folder))
     assert main(["demo", "--epochs", "1", "--output", str(tmp_path / "demo")]) == 0
     printed = capsys.readouterr().out
     for name in ("image only", "audio only", "image + audio", "What to try next"):

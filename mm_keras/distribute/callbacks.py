@@ -1,0 +1,67 @@
+"""Which callbacks run on which worker."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from mm_keras.training import ProgressBar
+
+# They write files, or print: one of all workers does so.
+CHIEF_ONLY = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+    ProgressBar,
+)
+
+
+def callback_list(
+    callbacks: Any, *, chief: bool, verbose: str | int, history: bool = False, **params: Any
+) -> keras.callbacks.CallbackList:
+    """Returns the callbacks of a worker, with the progress bar on the chief.
+
+    Left out on the others are those of Keras that write, this package's `ProgressBar`, and any
+    with the attribute `chief_only = True`.
+
+    Args:
+        callbacks: As for `Model.fit`.
+        chief: Whether this worker writes and prints.
+        verbose: As for `Model.fit`.
+        history: Whether to add a `History`.
+        params: Of the callbacks, and the model.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
+    callbacks = list(keras.tree.flatten(callbacks or []))
+    if not chief:
+        callbacks = [one for one in callbacks if not is_chief_only(one)]
+    return keras.callbacks.CallbackList(
+        callbacks,
+        add_history=history,
+        add_progbar=chief and verbose != 0,
+        verbose=verbose if chief else 0,
+        **params,
+    )
+
+
+def is_chief_only(callback: keras.callbacks.Callback) -> bool:
+    """Returns whether a callback is left out on all workers but the chief."""
+    return bool(getattr(callback, "chief_only", isinstance(callback, CHIEF_ONLY)))
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Raises for what is no callback."""
+    if isinstance(callbacks, keras.callbacks.CallbackList | None):
+        return
+    found: Sequence[Any] = keras.tree.flatten(callbacks)
+    for one in found:
+        if not isinstance(one, keras.callbacks.Callback):
+            raise TypeError(
+                f"`callbacks` must be callbacks of Keras. Received: {type(one).__name__}."
+            )
