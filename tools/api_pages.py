@@ -21,6 +21,7 @@ ORDER = (
     "losses",
     "encoders",
     "training",
+    "distribute",
     "evaluate",
     "plots",
     "compress",
