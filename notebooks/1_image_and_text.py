@@ -105,10 +105,11 @@ def make_catalogue(count):
 def read_catalogue(products):
     """The real one. The full title names the class, so that only its first two words are kept."""
     zipfile.ZipFile(products / "images.zip").extractall(folder)
+    found = {path.name: str(path) for path in folder.rglob("*.jpg")}
     columns = mm.data.read_table(products / "products.csv")
     words = [title.split() for title in columns["title"]]
     table = {
-        "image": [str(next(folder.rglob(name))) for name in columns["image"]],
+        "image": [found[name] for name in columns["image"]],
         "title": [" ".join(own[:2]) for own in words],
         "kind": columns["subCategory"],
         "group": [" ".join(own[:3]) for own in words],  # nearly the same product: not in both parts
