@@ -100,8 +100,8 @@ print(f"zeros: {100 * mm.compress.sparsity(pruned).overall:.0f} % of the kernels
 # ## What each variant costs, and what it saves
 #
 # `report` measures accuracy on data that no variant has seen, and size; latency in a fresh process
-# each, with LiteRT and one thread where the variant is a LiteRT model. Times wobble on a machine that
-# is busy; look at the 95th percentile in brackets, and measure again on the device.
+# each, with LiteRT and one thread where the variant is a LiteRT model. Times wobble on a machine
+# that is busy; look at the 95th percentile in brackets, and measure again on the device.
 
 # %%
 variants = {"float": model, "pruned": pruned, "int8": int8}
