@@ -153,3 +153,23 @@ class Runner:
         if isinstance(inputs, dict):  # Keras takes them by name, whatever the order
             inputs = tree.map_structure(lambda tensor: inputs[tensor.name], model.input)
         return self.run(model, inputs, path + "/")
+
+
+def layer_sources(model: keras.Model) -> dict[str, list[str]]:
+    """Returns `{layer: layers it is fed by}` of a functional model, in the order of the graph."""
+    return {
+        layer["config"]["name"]: sorted(set(_sources(layer["inbound_nodes"])))
+        for layer in model.get_config()["layers"]
+    }
+
+
+def _sources(nodes) -> Iterator[str]:
+    """Yields the names of layers that a layer's serialised call arguments come from."""
+    if isinstance(nodes, Mapping):
+        if nodes.get("class_name") == "__keras_tensor__":
+            yield nodes["config"]["keras_history"][0]
+        else:
+            yield from _sources(list(nodes.values()))
+    elif isinstance(nodes, list | tuple):
+        for node in nodes:
+            yield from _sources(node)

@@ -47,7 +47,7 @@ CONFIG.yaml is one for `mm-keras train`, and says besides what is compared:
 
   builder: {num_classes: 10, width: 32}     # for single modalities, and in common
   compare:
-    seeds: 5
+    seeds: 5                 # or folds: 5, where there are few samples: each is tested once
     systems:
       concat: {name: build_mcnn}
       gated: {name: build_mcnn, fusion: gated}
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser(
         "compare",
-        help="train several systems and each modality alone, with several seeds",
+        help="train several systems and each modality alone, with several seeds or folds",
         description="Trains every system and every single modality under one budget and prints "
         "mean, interval and a paired test. Started again after a crash, it goes on.",
         epilog=COMPARISON,
@@ -145,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("config", metavar="CONFIG.yaml")
     compare.add_argument("--output", help="folder to write, instead of the file's")
+    compare.add_argument(
+        "--folds", type=_positive, help="of the training and test samples, instead of the file's"
+    )
     compare.set_defaults(run=_compare)
 
     inspect = commands.add_parser(
@@ -296,10 +299,14 @@ def _compress(options: argparse.Namespace, console) -> int:
 
 
 def _compare(options: argparse.Namespace, console) -> int:
+    import dataclasses
+
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import compare, read_comparison
 
     comparison = read_comparison(options.config)
+    if options.folds:
+        comparison = dataclasses.replace(comparison, folds=options.folds)
     folder = options.output or comparison.experiment.output
     with plain_errors():
         compare(comparison, folder, console)

@@ -9,7 +9,7 @@ from mm_keras.evaluate.conformal import ConformalSets
 from mm_keras.evaluate.corruptions import CORRUPTIONS
 from mm_keras.evaluate.grad_cam import GradCam, grad_cam
 from mm_keras.evaluate.integrated_gradients import Attributions, integrated_gradients
-from mm_keras.evaluate.interval import mean_interval
+from mm_keras.evaluate.interval import mean_interval, paired_test
 from mm_keras.evaluate.modality_gates import Gates, modality_gates
 from mm_keras.evaluate.retrieval import retrieval_metrics
 from mm_keras.evaluate.robustness import (
@@ -39,6 +39,7 @@ __all__ = [
     "integrated_gradients",
     "mean_interval",
     "modality_gates",
+    "paired_test",
     "presence_ablation",
     "relative_robustness",
     "reliability",

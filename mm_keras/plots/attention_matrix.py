@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from mm_keras.evaluate import AttentionMap
 from mm_keras.plots.heat import heat_scale
+from mm_keras.plots.style import ShownFigure
 
 UNITS = {
     "attention": "attention (share of the query's)",
@@ -53,7 +54,7 @@ def attention_matrix(
     width, height = (min(max(0.3 * size, 2.2), 8.0) for size in (columns, rows))
     if rows == 1:
         height = 1.1
-    figure = Figure(figsize=(width + 2.6, height + 1.5), layout="constrained")
+    figure = ShownFigure(figsize=(width + 2.6, height + 1.5), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(
         matrix, cmap=scale.colours, norm=scale.norm, aspect="auto", interpolation="nearest"

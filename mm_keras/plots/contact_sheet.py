@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mm_keras._checks import PRESENT
 from mm_keras.modalities import Audio, Features, Image, Modality, Tabular, Text, Video, Views
 from mm_keras.plots.spectrograms import spectrograms
-from mm_keras.plots.style import as_rgb
+from mm_keras.plots.style import ShownFigure, as_rgb
 from mm_keras.plots.word_heatmap import words_of
 
 ROW = 1.35  # inches
@@ -46,7 +46,7 @@ def contact_sheet(
         raise ValueError("`titles` must have at least one sample. Received: none.")
     longest = max(len(line) for title in titles for line in _wrapped(title, TITLE))
     widths = [0.2 + 0.09 * longest, *(_width(spec) for spec in modalities.values())]
-    figure = Figure(figsize=(sum(widths) + 0.3, ROW * count + 0.55), layout="constrained")
+    figure = ShownFigure(figsize=(sum(widths) + 0.3, ROW * count + 0.55), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0.02, hspace=0.02)
     axes = figure.subplots(count, len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
     for row, title in enumerate(titles):

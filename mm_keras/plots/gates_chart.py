@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mm_keras.evaluate import Gates
-from mm_keras.plots.style import COLOURS, draw_boxes
+from mm_keras.plots.style import COLOURS, ShownFigure, draw_boxes
 
 
 def gates_chart(gates: Gates, title: str = "") -> Figure:
@@ -23,7 +23,9 @@ def gates_chart(gates: Gates, title: str = "") -> Figure:
         raise ValueError("`gates` must have a sample that has some modality. Received: none.")
     count = len(next(iter(gates.present.values())))
     panels = 1 if gates.positions is None else 2
-    figure = Figure(figsize=(7, 1.6 + 0.6 * len(names) + 2.4 * (panels - 1)), layout="constrained")
+    figure = ShownFigure(
+        figsize=(7, 1.6 + 0.6 * len(names) + 2.4 * (panels - 1)), layout="constrained"
+    )
     ratios = [0.9 + 0.6 * len(names), 2.4][:panels]
     boxes, *below = figure.subplots(panels, 1, squeeze=False, height_ratios=ratios)[:, 0]
     means, chosen = gates.means, gates.chosen

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mm_keras.plots.heat import add_scale, check_rows, draw_heat, heat_scale
-from mm_keras.plots.style import as_rgb
+from mm_keras.plots.style import ShownFigure, as_rgb
 
 SIDE = 1.7  # inches
 SHOWN = 6  # views or frames
@@ -53,7 +53,7 @@ def image_heatmap(
     rows, columns = (count, 2) if views == 1 else (2 * count, len(shown))
     height = SIDE * pictures.shape[2] / pictures.shape[3]
     size = (SIDE * columns + 1.6, (height + 0.1) * rows + 0.25 * count + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = ShownFigure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for row in range(count):
         for column, view in enumerate(shown):

@@ -11,6 +11,7 @@ from mm_keras.modalities import Audio
 from mm_keras.plots.heat import add_scale, check_rows, draw_heat, heat_scale
 from mm_keras.plots.image_heatmap import HEAT
 from mm_keras.plots.spectrograms import spectrograms
+from mm_keras.plots.style import ShownFigure
 
 TICKS = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
 
@@ -46,7 +47,7 @@ def spectrogram_heatmap(
         )
     scale = heat_scale(heat)
     count = len(sound)
-    figure = Figure(figsize=(8.5, 1.9 * count + 0.9), layout="constrained")
+    figure = ShownFigure(figsize=(8.5, 1.9 * count + 0.9), layout="constrained")
     axes = figure.subplots(count, 2, squeeze=False, sharex=True, sharey=True)
     frames = pictures.shape[2]
     step = spec.frame_step / spec.sample_rate  # Keras centres the first frame on the first sample

@@ -1,5 +1,6 @@
 """What all plots have in common."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,9 +16,18 @@ RISING = LinearSegmentedColormap.from_list("rising", ("white", COLOURS[1]))
 DIVERGING = LinearSegmentedColormap.from_list("blue_orange", (COLOURS[0], "white", COLOURS[1]))
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook draws as the result of a cell, without pyplot or a magic command."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=80)
+        return picture.getvalue()
+
+
 def new_axes(width: float, height: float, title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """Returns a figure with one pair of axes; width and height in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)

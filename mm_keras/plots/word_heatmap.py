@@ -10,7 +10,7 @@ from matplotlib.textpath import TextPath
 
 from mm_keras.modalities import Text
 from mm_keras.plots.heat import HeatScale, add_scale, check_rows, heat_scale
-from mm_keras.plots.style import RISING
+from mm_keras.plots.style import RISING, ShownFigure
 
 WIDTH = 7.0  # inches of text
 SIZE = 11  # points
@@ -48,7 +48,7 @@ def word_heatmap(
     scale = heat_scale(np.where(ids != 0, values, 0.0), RISING)
     texts = [_lines(spec, *row) for row in zip(ids, values, strict=True)]
     heights = [LINE * (len(lines) + 1.1) for lines in texts]
-    figure = Figure(figsize=(WIDTH + 1.2, sum(heights) + 0.8), layout="constrained")
+    figure = ShownFigure(figsize=(WIDTH + 1.2, sum(heights) + 0.8), layout="constrained")
     rows = figure.subplots(
         len(texts), 1, squeeze=False, gridspec_kw={"height_ratios": heights, "hspace": 0}
     )
