@@ -36,6 +36,9 @@ def test_with_a_linear_head_it_is_the_class_activation_map(target):
     np.testing.assert_allclose(found.heatmaps, heat / np.where(highest, highest, 1), atol=1e-5)
     np.testing.assert_array_equal(found.classes, numbers)
     assert found.layer == "map"
+    stacked = keras.Sequential([keras.Input((6, 4, 2), name="pixels"), *model.layers[1:]])
+    again = grad_cam(stacked, x, "pixels", "output", numbers)
+    np.testing.assert_allclose(again.heatmaps, found.heatmaps, atol=1e-5)
 
 
 def test_logits_are_before_the_softmax():
