@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 ARGS ?=
 OUT ?= runs/demo
+JOBS ?= 2
 
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -19,7 +20,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help environment demo test lint format readme notebooks clean
+.PHONY: help environment demo test lint format readme notebooks pair docs clean
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12] [ARGS='options for the command']"
@@ -47,23 +48,17 @@ readme: environment ## run the code of README.md
 	@$(MAKE) -s $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "" tests/test_readme.py $(ARGS)
 
-notebooks: ## execute the notebooks; results in build/notebooks
-	@if ls notebooks/*.py >/dev/null 2>&1; then \
-	    $(MAKE) -s run-notebooks; \
-	else \
-	    echo "There are no notebooks."; \
-	fi
-
-.PHONY: run-notebooks
-run-notebooks: environment
+notebooks: environment ## execute the notebooks, two at a time (JOBS=2); results in build/notebooks
 	@$(MAKE) -s $(VENV)/installed-notebooks
-	@mkdir -p build/notebooks
-	@set -e; for source in notebooks/*.py; do \
-	    result=build/notebooks/$$(basename "$$source" .py).ipynb; \
-	    echo "Executing $$source"; \
-	    $(BIN)/jupytext --quiet --to ipynb --output "$$result" "$$source"; \
-	    JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter-execute --inplace "$$result"; \
-	done
+	@ls notebooks/[0-9]*.py | xargs -P $(JOBS) -n 1 $(BIN)/python tools/notebooks.py execute
+
+pair: environment ## write notebooks/*.ipynb from the .py beside each
+	@$(MAKE) -s $(VENV)/installed-notebooks
+	$(BIN)/python tools/notebooks.py pair
+
+docs: environment ## build the documentation, docs/, as a site in build/site
+	@$(MAKE) -s $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 clean: ## remove the environment, caches, build products and runs
 	rm -rf $(VENV) build dist runs .pytest_cache .ruff_cache *.egg-info
@@ -135,4 +130,8 @@ $(VENV)/installed-test: $(PACKAGING)
 
 $(VENV)/installed-notebooks: $(PACKAGING)
 	$(call install,mm_keras and what its notebooks need,.[notebooks])
+	@touch $(VENV)/installed-base
+
+$(VENV)/installed-docs: $(PACKAGING)
+	$(call install,mm_keras and what its documentation needs,.[docs])
 	@touch $(VENV)/installed-base

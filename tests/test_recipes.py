@@ -13,7 +13,7 @@ PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
 def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 14
+    assert len(blocks) == 15
     found = {"CACHE": tmp_path / "cache", "FOLDER": str(tmp_path / "index")}
     exec("import keras\nkeras.utils.set_random_seed(0)", found)
     for number, block in enumerate(blocks, start=1):
@@ -38,6 +38,10 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     assert found["window"].found["audio"].all()
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert {curve.modality for curve in found["curves"]} == {"image", "audio"}
+    assert found["seen"].heatmaps.shape == (100, 8, 8)
+    reach = np.abs(found["parts"].whole - found["parts"].without).mean()
+    assert np.abs(found["parts"].gap).mean() < 0.2 * reach
+    assert "fusion/image" in found["maps"]
     assert found["sets"].predict(found["probabilities"]).any()
 
     assert list(found["lean"].output) == ["label"]

@@ -114,12 +114,10 @@ def _loss_of_outputs(model, batches, share):
 
     Keras takes the mean over batches there, however many samples each has.
     """
-    names = {f"{name}_loss" for name in model.output_names}
-    totals = [
-        metric.variables[0]
-        for metric in model.metrics
-        if isinstance(metric, keras.metrics.Mean) and metric.name in names and not batches.even
-    ]
+    totals = []
+    if not batches.even:
+        firsts = [metric.variables[0] for metric in model.metrics if metric.variables]
+        totals = [total for total in firsts if total.path.startswith("compile_loss/")]
     before = [tf.identity(total.value) for total in totals]
     yield
     for total, earlier in zip(totals, before, strict=True):

@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix as count
 
+from mm_keras.plots.style import ShownFigure
+
 
 def confusion_matrix(
     true: Sequence[int], predicted: Sequence[int], classes: Sequence[str], title: str = ""
@@ -21,7 +23,7 @@ def confusion_matrix(
     counts = count(true, predicted, labels=range(len(classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.5 + 0.45 * len(classes)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    figure = ShownFigure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     if len(classes) <= 20:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from mm_keras._graphs import layer_sources
 from mm_keras.layers import Fusion
+from mm_keras.plots.style import ShownFigure
 
 FACES = {"InputLayer": "#DDDDDD", "Functional": "#CCE5F6", "Fusion": "#FBE3C8"}
 
@@ -24,7 +25,7 @@ def model_diagram(model: keras.Model) -> Figure:
     places = _places(parents, rows)
     columns = [x for x, _ in places.values()]
     width = max(columns) - min(columns) + 1
-    figure = Figure(figsize=(2.7 * width + 0.4, 0.75 * len(rows) + 0.6), layout="constrained")
+    figure = ShownFigure(figsize=(2.7 * width + 0.4, 0.75 * len(rows) + 0.6), layout="constrained")
     axes = figure.add_subplot()
     for name, sources in parents.items():
         x, y = places[name]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from mm_keras.evaluate import RobustnessCurve
-from mm_keras.plots.style import COLOURS
+from mm_keras.plots.style import COLOURS, ShownFigure
 
 STYLES = ("-", "--", ":", "-.")
 MARKERS = "osD^v"
@@ -25,7 +25,7 @@ def robustness_chart(
     if not every:
         raise ValueError("`curves` must have a curve of some model. Received: none.")
     modalities = sorted({curve.modality for curve in every})
-    figure = Figure(figsize=(1.5 + 3.5 * len(modalities), 4), layout="constrained")
+    figure = ShownFigure(figsize=(1.5 + 3.5 * len(modalities), 4), layout="constrained")
     panels = figure.subplots(1, len(modalities), sharey=True, squeeze=False)[0]
     for axes, modality in zip(panels, modalities, strict=True):
         kinds = sorted({curve.corruption for curve in every if curve.modality == modality})

@@ -1,5 +1,7 @@
 """Plots: what a figure says, read back from its parts; each renders to a file."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,14 @@ from mm_keras.evaluate import AblationRow, Contributions, RobustnessCurve
 
 def labels_of(axes):
     return [text.get_text() for text in axes.texts]
+
+
+def test_notebooks_draw_every_figure():
+    figure = mm.plots.learning_curves({"image": {"accuracy": [0.2, 0.5]}})
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    modules = pathlib.Path(mm.plots.__file__).parent.glob("*.py")
+    plain = [path.name for path in modules if "= Figure(" in path.read_text(encoding="utf-8")]
+    assert not plain, "make figures with `ShownFigure`"
 
 
 def test_learning_curves(tmp_path):
