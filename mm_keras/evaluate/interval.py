@@ -54,7 +54,7 @@ def paired_test(a: Sequence[float], b: Sequence[float], test_ratio: float = 0.0)
     >>> import mm_keras as mm
     >>> a, b = [0.8, 0.9, 0.7, 0.9, 0.8], [0.7, 0.7, 0.7, 0.8, 0.6]
     >>> round(mm.evaluate.paired_test(a, b), 3), round(mm.evaluate.paired_test(a, b, 1 / 4), 3)
-    (0.033, 0.109)
+    (0.033, 0.099)
 
     Reference: Nadeau and Bengio, Inference for the Generalization Error, 2003; Bouckaert and Frank,
     Evaluating the Replicability of Significance Tests, 2004 (repeated folds).
