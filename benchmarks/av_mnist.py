@@ -75,25 +75,26 @@ def read_fsdd(folder):
     return np.stack(waves), np.array(digits), np.array(speakers)
 
 
-def add_babble(waves, voices, rng):
-    """Adds TALKERS of `voices`, each rotated in time, at SNR_DB; keeps the sum within −1…1."""
+def add_babble(waves, voices, rng, snr_db=SNR_DB):
+    """Adds TALKERS of `voices`, each rotated in time, at snr_db; keeps the sum within −1…1."""
     noisy = np.empty_like(waves)
     for index, wave in enumerate(waves):
         chosen = voices[rng.integers(len(voices), size=TALKERS)]
         noise = sum(np.roll(voice, rng.integers(SAMPLES)) for voice in chosen)
-        gain = np.sqrt(np.mean(wave**2) / np.mean(noise**2) / 10 ** (SNR_DB / 10))
+        gain = np.sqrt(np.mean(wave**2) / np.mean(noise**2) / 10 ** (snr_db / 10))
         mixed = wave + gain * noise
         noisy[index] = mixed / max(1.0, np.abs(mixed).max())
     return noisy
 
 
-def make_splits(mnist, fsdd, seed):
-    """Returns `{split: ({"image", "audio"}, labels)}`."""
+def make_splits(mnist, fsdd, seed, components=COMPONENTS, snr_db=SNR_DB, pairs=PAIRS):
+    """Returns `{split: ({"image", "audio"}, labels)}`; images as they are without `components`."""
     rng = np.random.default_rng(seed)
     pixels, labels = mnist
     waves, digits, speakers = fsdd
-    pca = PCA(COMPONENTS, random_state=0).fit(pixels[:50_000])
-    print(f"{COMPONENTS} components: {pca.explained_variance_ratio_.sum():.1%} of the variance")
+    if components:
+        pca = PCA(components, random_state=0).fit(pixels[:50_000])
+        print(f"{components} components: {pca.explained_variance_ratio_.sum():.1%} of the variance")
     held_out = np.isin(speakers, TEST_SPEAKERS)
     takes = np.arange(len(waves)) % 10  # one in ten recordings of the others validates
     parts = {
@@ -103,11 +104,13 @@ def make_splits(mnist, fsdd, seed):
     }
     splits = {}
     for split, (rows, spoken) in parts.items():
-        rows = rng.choice(rows, PAIRS[split], replace=False)
+        rows = rng.choice(rows, pairs[split], replace=False)
         by_digit = [np.flatnonzero(spoken & (digits == digit)) for digit in range(10)]
         clips = np.array([rng.choice(by_digit[label]) for label in labels[rows]])
-        image = np.clip(pca.inverse_transform(pca.transform(pixels[rows])), 0, 255)
-        audio = add_babble(waves[clips], waves[spoken], rng)
+        image = pixels[rows]
+        if components:
+            image = np.clip(pca.inverse_transform(pca.transform(image)), 0, 255)
+        audio = add_babble(waves[clips], waves[spoken], rng, snr_db)
         inputs = {"image": image.reshape(-1, 28, 28, 1).astype("float32"), "audio": audio}
         splits[split] = (inputs, labels[rows].astype("int64"))
     return splits

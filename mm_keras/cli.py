@@ -47,7 +47,7 @@ CONFIG.yaml is one for `mm-keras train`, and says besides what is compared:
 
   builder: {num_classes: 10, width: 32}     # for single modalities, and in common
   compare:
-    seeds: 5
+    seeds: 5                 # or folds: 5, where there are few samples: each is tested once
     systems:
       concat: {name: build_mcnn}
       gated: {name: build_mcnn, fusion: gated}
@@ -100,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with the interrupted run in the output folder, if there is one",
     )
+    train.add_argument(
+        "--profile",
+        action="store_true",
+        help="write a trace of 20 steps for TensorBoard to the output folder; docs/distribute.md "
+        "says how to read it",
+    )
     train.set_defaults(run=_train)
 
     compress = commands.add_parser(
@@ -131,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser(
         "compare",
-        help="train several systems and each modality alone, with several seeds",
+        help="train several systems and each modality alone, with several seeds or folds",
         description="Trains every system and every single modality under one budget and prints "
         "mean, interval and a paired test. Started again after a crash, it goes on.",
         epilog=COMPARISON,
@@ -139,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("config", metavar="CONFIG.yaml")
     compare.add_argument("--output", help="folder to write, instead of the file's")
+    compare.add_argument(
+        "--folds", type=_positive, help="of the training and test samples, instead of the file's"
+    )
     compare.set_defaults(run=_compare)
 
     inspect = commands.add_parser(
@@ -213,22 +222,21 @@ def _train(options: argparse.Namespace, console) -> int:
     from mm_keras.experiments.interruption import run_checkpoints
     from mm_keras.experiments.run import write_metrics
 
-    workers = None
-    if options.workers is not None:
-        found = distribute.cluster_workers()
-        if options.workers not in ("auto", found or options.workers):
+    found = distribute.cluster_workers()
+    if options.workers not in ("auto", found):
+        if found:
             raise ValueError(
-                f"`--workers` must be {found}, as many as TF_CONFIG or Slurm tell of, or auto. "
+                f"`--workers` must be {found}, as TF_CONFIG or Slurm says, or auto. "
                 f"Received: {options.workers}."
             )
-        if options.workers not in ("auto", 1) and found is None:
+        if options.workers and options.workers > 1:
             command = [sys.executable, "-m", "mm_keras.cli", "train", options.config]
             command += ["--workers", str(options.workers)]
             command += ["--output", options.output] if options.output else []
-            command += ["--resume"] if options.resume else []
+            command += [f"--{name}" for name in ("resume", "profile") if getattr(options, name)]
             return distribute.launch(command, options.workers)
-        # Before anything else that uses TensorFlow.
-        workers = distribute.Workers(distribute.strategy())
+    # Before anything else that uses TensorFlow.
+    workers = distribute.Workers(distribute.strategy()) if options.workers else None
 
     experiment = read_config(options.config)
     folder = pathlib.Path(options.output or experiment.output)
@@ -236,7 +244,13 @@ def _train(options: argparse.Namespace, console) -> int:
         checkpoints = run_checkpoints(folder, options.config, experiment, options.resume)
     with plain_errors():
         outcome = run_experiment(
-            experiment, experiment.builder, console, workers, checkpoints, options.resume
+            experiment,
+            experiment.builder,
+            console,
+            workers,
+            checkpoints,
+            options.resume,
+            [distribute.Profiler(folder / "profile")] if options.profile else [],
         )
     if outcome is None:  # the chief has it, and writes
         workers.exchange(0)
@@ -285,10 +299,14 @@ def _compress(options: argparse.Namespace, console) -> int:
 
 
 def _compare(options: argparse.Namespace, console) -> int:
+    import dataclasses
+
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import compare, read_comparison
 
     comparison = read_comparison(options.config)
+    if options.folds:
+        comparison = dataclasses.replace(comparison, folds=options.folds)
     folder = options.output or comparison.experiment.output
     with plain_errors():
         compare(comparison, folder, console)

@@ -13,8 +13,8 @@ PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
 def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 11
-    found = {"CACHE": tmp_path / "cache"}
+    assert len(blocks) == 15
+    found = {"CACHE": tmp_path / "cache", "FOLDER": str(tmp_path / "index")}
     exec("import keras\nkeras.utils.set_random_seed(0)", found)
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"recipes.md, block {number}", "exec"), found)
@@ -38,4 +38,17 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     assert found["window"].found["audio"].all()
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert {curve.modality for curve in found["curves"]} == {"image", "audio"}
+    assert found["seen"].heatmaps.shape == (100, 8, 8)
+    reach = np.abs(found["parts"].whole - found["parts"].without).mean()
+    assert np.abs(found["parts"].gap).mean() < 0.2 * reach
+    assert "fusion/image" in found["maps"]
     assert found["sets"].predict(found["probabilities"]).any()
+
+    assert list(found["lean"].output) == ["label"]
+    assert sorted(found["balanced_model"].optimizer.rates) == [0.5, 1.0]
+    assert found["thawed"].get_layer("image_backbone").trainable
+    names = found["found"].ids
+    assert names.shape == (3, 3)
+    np.testing.assert_array_equal(found["again"].search(found["queries"], k=3).ids, names)
+    served = [[name.decode() for name in row] for row in found["served"]["ids"].numpy()]
+    assert [row[:3] for row in served] == names.tolist()

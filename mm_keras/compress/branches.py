@@ -6,7 +6,7 @@ import keras
 from keras import tree
 
 from mm_keras._checks import PRESENT
-from mm_keras.compress.graph import Runner
+from mm_keras._graphs import Runner
 from mm_keras.models import inference_model
 
 

@@ -10,8 +10,9 @@ import keras
 from keras import tree
 
 from mm_keras._checks import check_positive
+from mm_keras._graphs import Runner
 from mm_keras.compress.carried import CarriedCall, Slot, carried_layer, slots
-from mm_keras.compress.graph import Runner, check_functional, copy_model, walk
+from mm_keras.compress.graph import check_functional, copy_model, walk
 from mm_keras.compress.legacy import tf_keras
 from mm_keras.compress.native import native_layer
 from mm_keras.compress.parity import difference, random_inputs, size

@@ -1,46 +1,11 @@
-"""Functional Keras 3 graphs as lists of calls, and copies of them."""
+"""Functional Keras 3 graphs: checks, walks and copies."""
 
-import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import keras
-from keras import tree
 
-Emit = Callable[[keras.Operation, tuple, dict, str, Any], Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """One call of a layer or operation.
-
-    Args:
-        op: The layer, nested model or operation.
-        args: Positional arguments, with KerasTensors where tensors go.
-        kwargs: Keyword arguments, likewise.
-        outputs: What it returned: a structure of KerasTensors.
-    """
-
-    op: keras.Operation
-    args: tuple
-    kwargs: Mapping[str, Any]
-    outputs: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Graph:
-    """A model's calls in an order in which they can run.
-
-    Args:
-        inputs: Structure of KerasTensors.
-        outputs: Structure of KerasTensors.
-        calls: In topological order.
-    """
-
-    inputs: Any
-    outputs: Any
-    calls: tuple[Call, ...]
+from mm_keras._graphs import is_graph, plain_model
 
 
 def check_functional(model: keras.Model) -> None:
@@ -72,13 +37,6 @@ def check_functional(model: keras.Model) -> None:
             )
 
 
-def is_graph(model: keras.Model) -> bool:
-    """Returns whether a model is functional, or a Sequential that has its input."""
-    if isinstance(model, keras.Sequential):
-        return model.built and bool(model.inputs)
-    return hasattr(model, "operations")
-
-
 def walk(
     model: keras.Model, wrapped: bool = True, prefix: str = ""
 ) -> Iterator[tuple[keras.layers.Layer, str]]:
@@ -104,7 +62,7 @@ def copy_model(model: keras.Model) -> keras.Model:
 
     Shared layers stay shared, in nested models too; vocabularies come along.
     """
-    plain = _plain(model)
+    plain = plain_model(model)
     copies: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
 
     def clone(layer):
@@ -121,13 +79,6 @@ def copy_model(model: keras.Model) -> keras.Model:
     return copied
 
 
-def _plain(model: keras.Model) -> keras.Model:
-    """Returns a functional model of the same layers, not compiled."""
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return keras.Model(model.input, model.output, name=model.name)
-
-
 def _copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
     """Copies what a layer keeps in files of its own, or derives from its weights."""
     if type(layer).load_own_variables is not keras.layers.Layer.load_own_variables:
@@ -138,79 +89,3 @@ def _copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
             new.load_assets(folder)
-
-
-def trace(model: keras.Model) -> Graph:
-    """Returns a model's calls; nested models are one call each."""
-    calls = []
-
-    def record(op, *args, **kwargs):
-        outputs = op(*args, **kwargs)
-        calls.append(Call(op, args, kwargs, outputs))
-        return outputs
-
-    if isinstance(model, keras.Sequential):
-        inputs = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
-        outputs = inputs
-        for layer in model.layers:
-            outputs = record(layer, outputs)
-        return Graph(inputs, outputs, tuple(calls))
-    traced = keras.models.clone_model(
-        _plain(model), clone_function=lambda layer: layer, call_function=record
-    )
-    return Graph(traced.input, traced.output, tuple(calls))
-
-
-class Runner:
-    """Runs graphs with something else in the place of their tensors.
-
-    Nested models are run in place: their calls come one by one, as if they were not nested.
-
-    Args:
-        emit: `emit(op, args, kwargs, path, outputs)` makes the outputs of one call; `path` is the
-            layer's name after those of the nested models that it is in, `outputs` the structure of
-            KerasTensors that Keras got.
-        attach: `attach(value, mask)` returns a value that carries a mask.
-    """
-
-    def __init__(self, emit: Emit, attach: Callable[[Any, Any], Any]):
-        self.emit, self.attach = emit, attach
-        self.graphs: dict[int, Graph] = {}
-
-    def run(self, model: keras.Model, inputs: Any, prefix: str = "") -> Any:
-        """Returns the outputs for a structure of inputs like the model's."""
-        if id(model) not in self.graphs:
-            self.graphs[id(model)] = trace(model)
-        graph = self.graphs[id(model)]
-        values = dict(zip(map(id, tree.flatten(graph.inputs)), tree.flatten(inputs), strict=True))
-
-        def value(x):
-            return values[id(x)] if isinstance(x, keras.KerasTensor) else x
-
-        for call in graph.calls:
-            args = tree.map_structure(value, call.args)
-            kwargs = tree.map_structure(value, dict(call.kwargs))
-            path = prefix + call.op.name
-            if isinstance(call.op, keras.layers.Layer):
-                # Keras, too, passes on what the whole model is called with, and nothing else.
-                kwargs.pop("training", None)
-            if isinstance(call.op, keras.Model):
-                outputs = self._run_nested(call.op, args, kwargs, path)
-            else:
-                outputs = self.emit(call.op, args, kwargs, path, call.outputs)
-            for tensor, output in zip(
-                tree.flatten(call.outputs), tree.flatten(outputs), strict=True
-            ):
-                values[id(tensor)] = output
-        return tree.map_structure(value, graph.outputs)
-
-    def _run_nested(self, model, args, kwargs, path):
-        inputs = args[0] if args else kwargs["inputs"]
-        mask = kwargs.get("mask", args[1] if len(args) > 1 else None)
-        if mask is not None:
-            flat = zip(tree.flatten(inputs), tree.flatten(mask), strict=True)
-            masked = [x if m is None else self.attach(x, m) for x, m in flat]
-            inputs = tree.pack_sequence_as(inputs, masked)
-        if isinstance(inputs, dict):  # Keras takes them by name, whatever the order
-            inputs = tree.map_structure(lambda tensor: inputs[tensor.name], model.input)
-        return self.run(model, inputs, path + "/")

@@ -1,12 +1,26 @@
 """Rows of a table to training, validation and test."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mm_keras._checks import check_int, check_number
 from mm_keras.data.cells import Columns, column, read_table
+
+
+class Strata(NamedTuple):
+    """What decides how samples are split.
+
+    Args:
+        count: Number n of samples.
+        labels: `(n,)`: of which each part is to have its share; `None`: none.
+        groups: `(n,)`: of which none may be in two parts; `None`: none.
+    """
+
+    count: int
+    labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
 
 def split_table(

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from mm_keras._checks import PRESENT, nearest
 from mm_keras.data.bad_records import BadRecords, check_policy
 from mm_keras.data.screen import Screen
+from mm_keras.data.split import Strata
 from mm_keras.datasets.av_digits.load import av_digits
 from mm_keras.modalities import Audio, Modality, Tabular, Text
 
@@ -90,6 +91,31 @@ class Source:
             ) from error
         builder.download_and_prepare()
         return builder.as_dataset(split=split, shuffle_files=False)
+
+    def strata(self, splits: Sequence[str], head: str | None) -> Strata:
+        """Returns labels of all examples of some splits, one split after the other.
+
+        Args:
+            splits: Of TFDS.
+            head: Whose labels, where labels are a dict; `None`: none.
+        """
+        feature = self.labels if isinstance(self.labels, str) else self.labels.get(head)
+        found: list[Any] = []
+        for split in splits:
+            labels = self.raw(split).map(lambda example: example.get(feature, 0))
+            found.extend(labels.batch(1024).unbatch().as_numpy_iterator())
+        scalar = head is not None and all(np.ndim(label) == 0 for label in found)
+        return Strata(len(found), np.array(found) if scalar else None)
+
+    def parted(self, parts: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> "Source":
+        """Returns a source with other splits.
+
+        Args:
+            parts: `{split: (splits, rows)}`: which examples of these splits, one after the other,
+                it has, in their order. Splits that are not named stay.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(Source)}
+        return PartedSource(**fields, parts=parts)
 
     def adapt(self, modalities: Mapping[str, Modality], split: str) -> dict[str, Modality]:
         """Returns the specs, those of texts and tables adapted on a split where they need it."""
@@ -170,6 +196,34 @@ class Source:
                         f"{sorted(available)}.{nearest(feature, available)} "
                         f"Received: {feature!r}."
                     )
+
+
+@dataclasses.dataclass(frozen=True)
+class PartedSource(Source):
+    """A dataset of TFDS whose examples are in other splits; `Source.parted` makes it.
+
+    Args:
+        parts: As there.
+    """
+
+    parts: Mapping[str, tuple[Sequence[str], np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def raw(self, split: str) -> tf.data.Dataset:
+        if split not in self.parts:
+            return super().raw(split)
+        splits, rows = self.parts[split]
+        whole, *others = [super(PartedSource, self).raw(one) for one in splits]
+        for other in others:
+            whole = whole.concatenate(other)
+        kept = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(rows, tf.int64), tf.ones(len(rows), tf.int64)
+            ),
+            default_value=0,
+        )
+        chosen = whole.enumerate().filter(lambda number, example: kept.lookup(number) > 0)
+        chosen = chosen.map(lambda number, example: example)
+        return chosen.apply(tf.data.experimental.assert_cardinality(len(rows)))
 
 
 def _decoded(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -95,7 +95,7 @@ class Batches:
     def _part(self, batch, number, replicas: int):
         """Returns part `number` of a batch, its rows in the batch, and the size of the batch."""
         total = tf.shape(tf.nest.flatten(batch)[0], out_type="int64")[0]
-        rows = tf.range(number, total, replicas)
+        rows = tf.range(tf.minimum(number, total), total, replicas)
         first = tf.where(tf.size(rows) > 0, number, 0)
 
         def take(tensor):

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from mm_keras.training import ProgressBar
+from mm_keras.training import GradualUnfreezing, ModalityRates, ProgressBar
 
 # They write files, or print: one of all workers does so.
 CHIEF_ONLY = (
@@ -64,4 +64,10 @@ def check_callbacks(callbacks: Any) -> None:
         if not isinstance(one, keras.callbacks.Callback):
             raise TypeError(
                 f"`callbacks` must be callbacks of Keras. Received: {type(one).__name__}."
+            )
+        if isinstance(one, GradualUnfreezing | ModalityRates):
+            raise ValueError(
+                "`callbacks` must not change the step of Model.fit, which isn't run here: compile "
+                "with an mm.training.GroupedOptimizer for rates, and mm.training.freeze before "
+                f"compile. Received: {type(one).__name__}."
             )

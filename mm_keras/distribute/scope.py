@@ -79,7 +79,8 @@ def create_variables(model: keras.Model, workers: Workers, element_spec, trainin
     with workers.strategy.scope():
         if training:
             model.optimizer.build(model.trainable_variables)
-        with keras.StatelessScope():  # creates variables, and changes none
+        state = [(variable, variable.value) for variable in model.variables]
+        with keras.StatelessScope(state_mapping=state):  # creates variables, and changes none
             predicted = model(x, training=False)
             model.compute_loss(x, y, predicted, weight, training=False)
             model.compute_metrics(x, y, predicted, weight)

@@ -1,5 +1,6 @@
 """What each replica does with its part of a batch, and the metrics of all of them."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ def train_function(model: keras.Model, batches: Batches) -> Function:
     """
     own = type(model).train_step is not keras.Model.train_step
 
+    @tf.autograph.experimental.do_not_convert
     def step(data, rows, total):
         if own:
             model.train_step(data)
@@ -33,7 +35,8 @@ def train_function(model: keras.Model, batches: Batches) -> Function:
         with tf.GradientTape() as tape:
             predicted = model(x, training=True)
             y, predicted, weight = _counted(batches, count, (y, predicted, weight))
-            loss = model.compute_loss(x, y, predicted, weight, training=True)
+            with _loss_of_outputs(model, batches, share):
+                loss = model.compute_loss(x, y, predicted, weight, training=True)
             scaled = model.optimizer.scale_loss(loss * tf.cast(share, loss.dtype))
         variables = model.trainable_variables
         gradients = tape.gradient(scaled, variables)
@@ -48,15 +51,17 @@ def test_function(model: keras.Model, batches: Batches) -> Function:
     """Returns a function of an iterator and a number of steps, which evaluates and returns logs."""
     own = type(model).test_step is not keras.Model.test_step
 
+    @tf.autograph.experimental.do_not_convert
     def step(data, rows, total):
         if own:
             model.test_step(data)
             return
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        count, _ = _share(batches, rows, total)
+        count, share = _share(batches, rows, total)
         predicted = model(x, training=False)
         y, predicted, weight = _counted(batches, count, (y, predicted, weight))
-        loss = model.compute_loss(x, y, predicted, weight, training=False)
+        with _loss_of_outputs(model, batches, share):
+            loss = model.compute_loss(x, y, predicted, weight, training=False)
         _update_metrics(model, loss, count, (x, y, predicted, weight))
 
     return _function(model, batches, step)
@@ -65,10 +70,14 @@ def test_function(model: keras.Model, batches: Batches) -> Function:
 def _function(model, batches, step) -> Function:
     strategy = batches.workers.strategy
 
-    step = tf.autograph.experimental.do_not_convert(step)  # as in Model.fit, and sooner traced
-
+    @tf.autograph.experimental.do_not_convert
     def one(element):
         strategy.run(step, args=element)
+
+    @tf.autograph.experimental.do_not_convert
+    def logs():
+        results = strategy.run(lambda: _result(model, strategy))
+        return strategy.experimental_local_results(results)[0]
 
     if not model.run_eagerly and model.jit_compile:
         one = tf.function(one, jit_compile=True)
@@ -76,9 +85,7 @@ def _function(model, batches, step) -> Function:
     def execute(iterator, steps):
         for _ in tf.range(steps):
             one(next(iterator))
-        return strategy.experimental_local_results(strategy.run(lambda: _result(model, strategy)))[
-            0
-        ]
+        return logs()
 
     return execute if model.run_eagerly else tf.function(execute)
 
@@ -99,6 +106,22 @@ def _counted(batches, count, tensors):
     if batches.even:
         return tensors
     return tf.nest.map_structure(lambda x: None if x is None else x[:count], tensors)
+
+
+@contextlib.contextmanager
+def _loss_of_outputs(model, batches, share):
+    """Within the block, what each output's loss adds to its mean counts by the replica's share.
+
+    Keras takes the mean over batches there, however many samples each has.
+    """
+    totals = []
+    if not batches.even:
+        firsts = [metric.variables[0] for metric in model.metrics if metric.variables]
+        totals = [total for total in firsts if total.path.startswith("compile_loss/")]
+    before = [tf.identity(total.value) for total in totals]
+    yield
+    for total, earlier in zip(totals, before, strict=True):
+        total.assign_add((share - 1.0) * (total - earlier))
 
 
 def _update_metrics(model, loss, count, values):

@@ -113,18 +113,27 @@ def _slurm_tasks() -> int | None:
 def slurm_resolver():
     """Returns the resolver of a Slurm step, whose tasks are the workers.
 
-    Tasks on one node listen on ports from 15432 on, or from `MM_KERAS_PORT`, and share its GPUs.
+    Tasks on one node listen on ports from 15432 on, or from `MM_KERAS_PORT`. Each uses the GPUs
+    that Slurm shows it: ask for them by --gpus-per-task.
     """
-    if _slurm_tasks() is None:
+    tasks = _slurm_tasks()
+    if tasks is None:
         raise ValueError(
             "`kind` must not be 'slurm' outside a step of several tasks: start the program by "
             "`srun`, with --ntasks of 2 or more. Received: SLURM_PROCID="
             f"{os.environ.get('SLURM_PROCID')}, "
             f"SLURM_STEP_NUM_TASKS={os.environ.get('SLURM_STEP_NUM_TASKS')}."
         )
-    return tf.distribute.cluster_resolver.SlurmClusterResolver(
-        port_base=int(os.environ.get("MM_KERAS_PORT", SLURM_PORT))
+    # TensorFlow's resolver shares out the GPUs of a node, and fails where there are none: with as
+    # many as tasks it leaves that to Slurm.
+    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        port_base=int(os.environ.get("MM_KERAS_PORT", SLURM_PORT)),
+        gpus_per_node=tasks,
+        gpus_per_task=1,
+        auto_set_gpu=False,
     )
+    resolver.cluster_spec()  # finds out which task this is
+    return resolver
 
 
 def _found() -> str:

@@ -54,7 +54,7 @@ class Workers:
             self.count = max(1, chiefs + len(jobs.get("worker", ())))
             if self.count > 1:
                 self.rank = resolver.task_id + (0 if resolver.task_type == "chief" else chiefs)
-        self._sum = tf.function(self._sum_of_replicas)
+        self._sum = tf.function(self._sum_of_replicas, autograph=False)
 
     @property
     def is_chief(self) -> bool:
@@ -121,7 +121,7 @@ class Workers:
             differences = sum_of_replicas([x - y for x, y in zip(own, chief, strict=True)])
             return [x + y / replicas for x, y in zip(chief, differences, strict=True)]
 
-        @tf.function
+        @tf.function(autograph=False)
         def assign():
             for variable, value in zip(variables, strategy.run(agreed), strict=True):
                 strategy.extended.update(variable, lambda v, x: v.assign(x), args=(value,))

@@ -2,25 +2,26 @@
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
 import pathlib
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
-from scipy import stats
 
 from mm_keras import plots
 from mm_keras._checks import check_bool, check_int
 from mm_keras._files import written_whole
-from mm_keras.evaluate import mean_interval
+from mm_keras.evaluate import mean_interval, paired_test
 from mm_keras.experiments.config import Experiment, builder_of, parse_config, read_yaml
+from mm_keras.experiments.folds import Folds
 from mm_keras.experiments.keys import check_keys
 from mm_keras.experiments.run import Outcome, run_experiment, versions
 from mm_keras.exporting import flops
@@ -40,16 +41,25 @@ class Comparison:
         systems: `{row: (name of a builder, its options)}`. Options of the experiment hold for a
             system too, where its builder has them and the system gives no other.
         seeds: How often each row is trained, with the seeds 0, 1, …: two or more for intervals.
+            With folds: how often they are drawn. `None`: 3, with folds 1.
         singles: Whether each modality alone is a row too.
+        folds: k: instead of the given split, the training and test samples are divided into k
+            folds, each of which tests what is trained on the others; k trainings a seed. Folds have
+            equal shares of the classes, and all rows have the same folds. The validation split
+            stays. `None`: the split as it is.
     """
 
     experiment: Experiment
     systems: Mapping[str, tuple[str, Mapping[str, Any]]]
-    seeds: int = 3
+    seeds: int | None = None
     singles: bool = True
+    folds: int | None = None
 
     def __post_init__(self) -> None:
-        check_int("compare.seeds", self.seeds)
+        if self.seeds is not None:
+            check_int("compare.seeds", self.seeds)
+        if self.folds is not None:
+            check_int("compare.folds", self.folds, minimum=2)
         check_bool("compare.singles", self.singles)
         taken = sorted({f"{name}{SINGLE}" for name in self.experiment.modalities} & {*self.systems})
         if taken:
@@ -57,6 +67,24 @@ class Comparison:
                 "`compare.systems` must not be named as the rows of single modalities are. "
                 f"Received: {taken}."
             )
+
+    @property
+    def repetitions(self) -> int:
+        """How many seeds there are."""
+        return self.seeds or (1 if self.folds else 3)
+
+    @property
+    def test_ratio(self) -> float:
+        """As in `mm.evaluate.paired_test`."""
+        return 1 / (self.folds - 1) if self.folds else 0.0
+
+    @property
+    def described(self) -> str:
+        """What the values of a row are from: `"3 seeds"`, `"5 folds"`, `"2 × 5 folds"`."""
+        if not self.folds:
+            return f"{self.repetitions} seeds"
+        times = f"{self.repetitions} × " if self.repetitions > 1 else ""
+        return f"{times}{self.folds} folds"
 
     def rows(self) -> dict[str, Experiment]:
         """Returns `{row: experiment}`: single modalities, then systems."""
@@ -76,21 +104,24 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class ComparedRow:
-    """A system, or a modality alone, over all seeds.
+    """A system, or a modality alone, over all seeds and folds.
 
     Args:
         name: Of the row.
-        values: The metric on the test split, in order of the seeds.
+        values: The metric on the test split, in order of the seeds, folds within them.
         figures: `parameters`, `mflops` (millions of floating-point operations of one prediction),
             `training_seconds` and `latency_ms` of one sample: medians over the seeds.
-        p: Of a paired t-test over the seeds against the best single modality; `None` for that one,
-            without single modalities, for one seed, and where all differences are the same.
+        p: Of a paired t-test over the values against the best single modality; `None` for that one,
+            without single modalities, for one value, and where all differences are the same. Over
+            folds it is the corrected resampled t-test, see `mm.evaluate.paired_test`.
+        test_ratio: Of folds, as there.
     """
 
     name: str
     values: tuple[float, ...]
     figures: Mapping[str, float]
     p: float | None = None
+    test_ratio: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -99,16 +130,17 @@ class ComparedRow:
 
     @property
     def interval(self) -> float | None:
-        """Half the width of the mean's 95 % interval, by Student's t; `None` for one seed."""
-        return mean_interval(self.values)
+        """Half the width of the mean's 95 % interval, by Student's t; `None` for one value."""
+        return mean_interval(self.values, test_ratio=self.test_ratio)
 
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """The rows of a comparison, and of which metric."""
+    """The rows of a comparison, of which metric, and how many folds, if any."""
 
     rows: tuple[ComparedRow, ...]
     metric: str
+    folds: int | None = None
 
     def table(self, title: str = "", note: str = "") -> Table:
         """Returns the table that the command prints."""
@@ -146,7 +178,12 @@ class Compared:
             for row in self.rows
         ]
         with written_whole(folder / "comparison.json") as path:
-            content = {"metric": self.metric, "rows": rows, "versions": versions()}
+            content = {
+                "metric": self.metric,
+                "folds": self.folds,
+                "rows": rows,
+                "versions": versions(),
+            }
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         with (
             written_whole(folder / "comparison.csv") as path,
@@ -156,7 +193,10 @@ class Compared:
             writer.writerow([key for key in rows[0] if key != "values"])
             writer.writerows([[v for k, v in row.items() if k != "values"] for row in rows])
         figure = plots.comparison_chart(
-            {row.name: row.values for row in self.rows}, f"test {self.metric}"
+            {row.name: row.values for row in self.rows},
+            f"test {self.metric}",
+            unit="folds" if self.folds else "seeds",
+            test_ratio=self.rows[0].test_ratio,
         )
         with written_whole(folder / "comparison.png") as path:
             figure.savefig(path, dpi=150)
@@ -165,7 +205,7 @@ class Compared:
 def compare(
     comparison: Comparison, folder: str | pathlib.Path, console: Console | None = None
 ) -> Compared:
-    """Trains every row with every seed, and compares them with the best single modality.
+    """Trains every row with every seed or fold, and compares them with the best single modality.
 
     Each training is written to the folder when it ends; called again with the same comparison,
     after a crash say, finished ones are read instead of run.
@@ -179,13 +219,16 @@ def compare(
         All rows; the metric is the first that is no loss, on the test split.
 
     Raises:
-        ValueError: If the folder holds another comparison.
+        ValueError: If the folder holds another comparison, or the data can't be divided into so
+            many folds.
 
-    Reference: Dror et al., The Hitchhiker's Guide to Testing Statistical Significance, 2018.
+    Reference: Dror et al., The Hitchhiker's Guide to Testing Statistical Significance, 2018; Nadeau
+    and Bengio, Inference for the Generalization Error, 2003.
     """
     console = console or Console()
     folder = pathlib.Path(folder)
     runs = folder / "runs"
+    trainings = _trainings(comparison)
     runs.mkdir(parents=True, exist_ok=True)
     _check_same(comparison, folder)
     measured: dict[str, list[dict[str, Any]]] = {}
@@ -194,20 +237,42 @@ def compare(
     with Live(console=console, auto_refresh=False) as live:
         for row, experiment in comparison.rows().items():
             measured[row] = []
-            for seed in range(comparison.seeds):
-                path = runs / f"{re.sub(r'[^A-Za-z0-9]+', '_', row)}-{_short(row)}-{seed}.json"
+            for name, prepared in trainings.items():
+                path = runs / f"{re.sub(r'[^A-Za-z0-9]+', '_', row)}-{_short(row)}-{name}.json"
                 if not path.exists():
-                    note = f"training {row}, seed {seed}"
-                    live.update(_shown(measured, title, note), refresh=True)
-                    outcome = run_experiment(dataclasses.replace(experiment, seed=seed), row, quiet)
+                    note = f"training {row}, seed {name.replace('-', ', fold ')}"
+                    live.update(_shown(comparison, measured, title, note), refresh=True)
+                    outcome = run_experiment(prepared(experiment), row, quiet)
                     with written_whole(path) as unfinished:
                         unfinished.write_text(json.dumps(_figures(outcome)), encoding="utf-8")
                 measured[row].append(json.loads(path.read_text(encoding="utf-8")))
-        compared = _compared(measured)
-        note = f"{comparison.seeds} seeds; mean ± 95 % interval; p: paired with the best modality"
+        compared = _compared(comparison, measured)
+        corrected = ", corrected for folds" if comparison.folds else ""
+        note = (
+            f"{comparison.described}; mean ± 95 % interval; p: paired with the best modality"
+            f"{corrected}"
+        )
         live.update(compared.table(title, note), refresh=True)
     compared.write(folder)
     return compared
+
+
+def _trainings(comparison: Comparison) -> dict[str, Callable[[Experiment], Experiment]]:
+    """Returns `{name: what makes a row's experiment that of a training}`, in order."""
+    found: dict[str, Callable[[Experiment], Experiment]] = {}
+    for seed in range(comparison.repetitions):
+        seeded = functools.partial(dataclasses.replace, seed=seed)
+        if comparison.folds is None:
+            found[str(seed)] = seeded
+            continue
+        folds = Folds(comparison.experiment, comparison.folds, seed)
+        for fold in range(comparison.folds):
+            found[f"{seed}-{fold}"] = functools.partial(_on_fold, seeded, folds, fold)
+    return found
+
+
+def _on_fold(seeded, folds: Folds, fold: int, experiment: Experiment) -> Experiment:
+    return folds.experiment(seeded(experiment), fold)
 
 
 def read_comparison(path: str | pathlib.Path) -> Comparison:
@@ -230,7 +295,7 @@ def read_comparison(path: str | pathlib.Path) -> Comparison:
                 f"Received: compare={described!r}."
             )
         options = dict(described)
-        check_keys("compare", options, ["systems", "seeds", "singles"])
+        check_keys("compare", options, ["systems", "seeds", "singles", "folds"])
         experiment = parse_config(config)
         systems = {
             row: builder_of(f"compare.systems.{row}", options)
@@ -269,7 +334,9 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _compared(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> Compared:
+def _compared(
+    comparison: Comparison, measured: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Compared:
     names = next(iter(measured.values()))[0]["test"]
     metric = next((name for name in names if not name.endswith("loss")), "loss")
     values = {row: tuple(run["test"][metric] for run in runs) for row, runs in measured.items()}
@@ -279,22 +346,15 @@ def _compared(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> Compared:
     rows = []
     for row, runs in measured.items():
         figures = {key: statistics.median(run[key] for run in runs) for key in FIGURES}
-        p = None if best in (None, row) else _paired_p(values[row], values[best])
-        rows.append(ComparedRow(row, values[row], figures, p))
-    return Compared(tuple(rows), metric)
+        p = None
+        if best not in (None, row) and len(runs) == len(measured[best]):  # no row under way
+            p = paired_test(values[row], values[best], comparison.test_ratio)
+        rows.append(ComparedRow(row, values[row], figures, p, comparison.test_ratio))
+    return Compared(tuple(rows), metric, comparison.folds)
 
 
-def _paired_p(a: Sequence[float], b: Sequence[float]) -> float | None:
-    if len(a) != len(b):  # a row under way
-        return None
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    if len(set(differences)) < 2:
-        return None
-    return float(stats.ttest_rel(a, b).pvalue)
-
-
-def _shown(measured, title: str, note: str):
+def _shown(comparison: Comparison, measured, title: str, note: str):
     finished = {row: runs for row, runs in measured.items() if runs}
     if not finished:
         return note
-    return Group(_compared(finished).table(title), note)
+    return Group(_compared(comparison, finished).table(title), note)

@@ -172,8 +172,9 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         **_part("fit", config, ["epochs", "callbacks", "checkpoint_steps"]),
         **{key: config[key] for key in ("seed", "output") if key in config},
     }
-    for key in ("epochs", "checkpoint_steps"):
-        check_int(f"fit.{key}", parts.get(key, 1))
+    check_int("fit.epochs", parts.get("epochs", 1))
+    if parts.get("checkpoint_steps") is not None:
+        check_int("fit.checkpoint_steps", parts["checkpoint_steps"])
     parts["callbacks"] = _callbacks(parts.get("callbacks", {}))
     check_int("seed", parts.get("seed", 0), minimum=0)
     if ("target" in parts) != (parts["builder"] == "build_afe"):

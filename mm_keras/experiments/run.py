@@ -112,6 +112,7 @@ def run_experiment(
     workers: Workers | None = None,
     checkpoints: Checkpoints | None = None,
     resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome | None:
     """Trains and measures what an experiment describes.
 
@@ -122,18 +123,19 @@ def run_experiment(
         workers: Of the strategy to train with: each of them calls this. `None`: this process.
         checkpoints: Where to keep the state of the training.
         resume: Whether to go on from the last of them, if there is one.
+        callbacks: Besides those of the experiment.
 
     Returns:
         The outcome. Of several workers the chief alone measures it, on a copy of the model that is
         its own; the others return `None` at once.
     """
-    keras.utils.set_random_seed(experiment.seed)
     splits = experiment.splits
     sources = [one for one in (experiment.source, experiment.target) if one]
     with workers.chief_first() if workers else contextlib.nullcontext():
         modalities = experiment.source.adapt(experiment.modalities, splits.train)
         for source in sources if workers else ():  # TFDS prepares what nobody has used yet
             source.batches(splits.train, modalities, splits.batch_size)
+    keras.utils.set_random_seed(experiment.seed)  # after TFDS, which may draw numbers
     heads = check_heads(experiment.num_classes)
 
     def build() -> keras.Model:
@@ -174,7 +176,10 @@ def run_experiment(
         learnt_from(splits.train, training=True),
         learnt_from(splits.validation) if splits.validation else None,
         epochs=experiment.epochs,
-        callbacks=[CALLBACKS[key](**options) for key, options in experiment.callbacks.items()],
+        callbacks=[
+            *(CALLBACKS[key](**options) for key, options in experiment.callbacks.items()),
+            *callbacks,
+        ],
         name=name,
         console=console,
         workers=workers,

@@ -9,6 +9,7 @@ from mm_keras.exporting.litert import LiteRTModel
 from mm_keras.exporting.load import load
 from mm_keras.exporting.onnx_model import ONNXModel
 from mm_keras.exporting.parity import ParityError
+from mm_keras.exporting.retrieval_index import Neighbours, RetrievalIndex
 from mm_keras.exporting.saved_model import SavedModel
 from mm_keras.exporting.unsupported import UnsupportedError
 from mm_keras.exporting.writers import FORMATS
@@ -17,8 +18,10 @@ __all__ = [
     "FORMATS",
     "ExportedModel",
     "LiteRTModel",
+    "Neighbours",
     "ONNXModel",
     "ParityError",
+    "RetrievalIndex",
     "SavedModel",
     "TensorInfo",
     "UnsupportedError",

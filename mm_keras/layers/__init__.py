@@ -28,6 +28,7 @@ from mm_keras.layers.fusion import (
     get_fusion,
 )
 from mm_keras.layers.gate_cost import GateCost
+from mm_keras.layers.gradient_modulation import GradientModulation
 from mm_keras.layers.gradient_reversal import GradientReversal
 from mm_keras.layers.hard_negatives import HardNegatives
 from mm_keras.layers.hashed_wide import HashedWide
@@ -90,6 +91,7 @@ __all__ = [
     "Fusion",
     "GateCost",
     "GatedFusion",
+    "GradientModulation",
     "GradientReversal",
     "HardNegatives",
     "HashedWide",

@@ -20,9 +20,11 @@ class CrossAttention(CrossAttentionFusion):
     Call arguments:
         features: `{name: (B, N_i, D)}`, of two modalities or more.
         mask: Optional, `{name: (B, N_i) or (B, 1) bool}`.
+        return_attention: Whether to return what was attended to, too.
 
     Output shape:
-        That of `features`.
+        That of `features`; with `return_attention`, a pair of it and what `CrossAttentionFusion`
+        returns then.
 
     Example:
 
@@ -38,12 +40,17 @@ class CrossAttention(CrossAttentionFusion):
     def __init__(self, heads: int = 4, dropout: float = 0.0, **kwargs):
         super().__init__(heads, dropout, pooling="mean", **kwargs)
 
-    def call(self, features, mask=None, training=None):
+    def call(self, features, mask=None, training=None, return_attention=False):
         mask = self.given(mask)
-        return self.cleared(self.attend(features, mask, training), mask)
+        attended, weights = self.attend(features, mask, training, return_attention)
+        attended = self.cleared(attended, mask)
+        return (attended, weights) if return_attention else attended
 
-    def compute_output_shape(self, features_shape, mask_shape=None):
-        return dict(features_shape)
+    def _fused_spec(self, features):
+        return {
+            name: keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+            for name, x in features.items()
+        }
 
     def get_config(self):
         config = super().get_config()

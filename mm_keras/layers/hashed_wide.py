@@ -48,9 +48,12 @@ class HashedWide(keras.layers.Layer):
         )
 
     def call(self, inputs):
+        return ops.cast(ops.sum(self.look_up(inputs), axis=1), self.compute_dtype)
+
+    def look_up(self, inputs):
+        """Returns the row of each cross, `(B, crosses, width)`, of which the output is the sum."""
         first = np.arange(self.crosses, dtype="int32") * self.buckets  # of each cross's rows
-        rows = ops.take(self.rows, ops.cast(inputs, "int32") + first, axis=0)
-        return ops.cast(ops.sum(rows, axis=1), self.compute_dtype)
+        return ops.take(self.rows, ops.cast(inputs, "int32") + first, axis=0)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor((inputs.shape[0], self.width), dtype=self.compute_dtype)

@@ -44,11 +44,13 @@ class ModalityGate(MultimodalLayer):
     Call arguments:
         features: `{name: (B, N_i, D)}`.
         mask: Optional, `{name: (B, N_i) or (B, 1) bool}`.
+        return_positions: Whether to return the gates of every position too; for
+            `level="position"`.
 
     Output shape:
         A dict of `"features"`, `{name: (B, N_i, D)}`; `"gates"`, `(B, M)` float32 in the order of
         the sorted names (of positions, their mean; a sample without any modality gives zeros);
-        `"present"`, `(B, M)` bool.
+        `"present"`, `(B, M)` bool; with `return_positions`, `"positions"`, `(B, N, M)` float32.
 
     Raises:
         ValueError: For unknown options, τ ≤ 0, k above the number of modalities, or widths or
@@ -129,7 +131,12 @@ class ModalityGate(MultimodalLayer):
             name="temperature",
         )
 
-    def call(self, features, mask=None, training=False):
+    def call(self, features, mask=None, training=False, return_positions=False):
+        if return_positions and self.level != "position":
+            raise ValueError(
+                "`return_positions` must be False for level='modality', which has one gate for all "
+                "positions. Received: return_positions=True."
+            )
         mask = self.given(mask)
         features = self.cleared(features, mask)
         if self.level == "position":
@@ -138,11 +145,12 @@ class ModalityGate(MultimodalLayer):
             hidden, present = self._pooled(features, mask)  # (B, M, D), (B, M)
         gates = self._gates(self._scores(hidden), present, training)
         gated = scale(features, gates if self.level == "position" else ops.expand_dims(gates, 1))
+        positions = {"positions": gates} if return_positions else {}
         if self.level == "position":
             there = ops.cast(ops.any(present, axis=-1, keepdims=True), "float32")  # (B, N, 1)
             gates = ops.sum(gates, axis=1) / ops.maximum(ops.sum(there, axis=1), 1.0)
             present = ops.any(present, axis=1)
-        return {"features": gated, "gates": gates, "present": present}
+        return {"features": gated, "gates": gates, "present": present, **positions}
 
     def _pooled(self, features, mask):
         pooled = [

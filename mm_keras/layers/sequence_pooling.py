@@ -18,9 +18,11 @@ class SequencePooling(keras.layers.Layer):
     Call arguments:
         inputs: `(B, N, D)`.
         mask: Optional, `(B, N)` or `(B, 1)` bool. A sample without any position gives zeros.
+        return_attention: Whether to return the weights of the positions too; for `"attention"`.
 
     Output shape:
-        `(B, D)`.
+        `(B, D)`; with `return_attention`, a pair of it and `(B, N)` float32, whose rows sum to 1,
+        or to 0 without any position.
     """
 
     def __init__(self, mode: str = "mean", **kwargs):
@@ -35,19 +37,25 @@ class SequencePooling(keras.layers.Layer):
                 shape=(inputs_shape[-1], 1), initializer="glorot_uniform", name="score"
             )
 
-    def call(self, inputs, mask=None):
+    def call(self, inputs, mask=None, return_attention=False):
+        if return_attention:
+            self._check_attends()
         if mask is not None:
             mask = ops.expand_dims(ops.cast(mask, "bool"), -1)
             inputs = ops.where(mask, inputs, ops.zeros_like(inputs))
         # float32: sums over many positions would overflow in float16.
         x = ops.cast(inputs, "float32")
+        weights = None
         if self.mode == "max":
             pooled = masked_max(x, mask, axis=1)
         elif self.mode == "mean":
             pooled = self._mean(x, mask)
         else:
-            pooled = self._attend(x, mask)
-        return ops.cast(pooled, self.compute_dtype)
+            score = ops.matmul(x, ops.cast(self.score, "float32"))
+            weights = masked_softmax(score, mask, axis=1)
+            pooled = ops.sum(weights * x, axis=1)
+        pooled = ops.cast(pooled, self.compute_dtype)
+        return (pooled, weights[..., 0]) if return_attention else pooled
 
     def _mean(self, x, mask):
         if mask is None:
@@ -55,15 +63,23 @@ class SequencePooling(keras.layers.Layer):
         counted = ops.broadcast_to(ops.cast(mask, "float32"), ops.shape(x[..., :1]))
         return ops.sum(x, axis=1) / ops.maximum(ops.sum(counted, axis=1), 1.0)
 
-    def _attend(self, x, mask):
-        score = ops.matmul(x, ops.cast(self.score, "float32"))
-        return ops.sum(masked_softmax(score, mask, axis=1) * x, axis=1)
+    def _check_attends(self):
+        if self.mode != "attention":
+            raise ValueError(
+                "`return_attention` must be False for a pooling without attention. "
+                f"Received: return_attention=True, mode={self.mode!r}."
+            )
 
     def compute_mask(self, inputs, previous_mask=None):
         return None  # the positions are gone
 
-    def compute_output_shape(self, inputs_shape, mask_shape=None):
-        return (inputs_shape[0], inputs_shape[-1])
+    def compute_output_spec(self, inputs, mask=None, return_attention=False):
+        batch, positions, width = inputs.shape
+        pooled = keras.KerasTensor((batch, width), dtype=self.compute_dtype)
+        if not return_attention:
+            return pooled
+        self._check_attends()
+        return pooled, keras.KerasTensor((batch, positions), dtype="float32")
 
     def get_config(self):
         return {**super().get_config(), "mode": self.mode}

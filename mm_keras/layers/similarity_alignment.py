@@ -28,9 +28,12 @@ class SimilarityAlignment(MultimodalLayer):
         mask: Optional, `{name: (B, N) or (B, 1) bool}`; a name left out is present throughout.
             What it leaves out is nobody's counterpart. Where a modality is absent, the output is
             zero.
+        return_attention: Whether to return the weights of the counterparts too.
 
     Output shape:
-        `(B, 2D)`.
+        `(B, 2D)`; with `return_attention`, a pair of it and `{a: (B, N_a, N_b), b: (B, N_b, N_a)}`
+        float32: each position's weights over the other modality, which sum to 1, or to 0 where
+        there is none or the position is left out.
 
     Raises:
         ValueError: If an argument doesn't fit, or there are not two modalities of one width.
@@ -69,7 +72,7 @@ class SimilarityAlignment(MultimodalLayer):
         )
         self.mean = SequencePooling("mean", dtype="float32", name="mean")
 
-    def call(self, features, similarity, mask=None):
+    def call(self, features, similarity, mask=None, return_attention=False):
         mask = self.given(mask)
         masks = [mask.get(name) for name in self.names]
         x = [cleared(features[name], mask.get(name)) for name in self.names]
@@ -78,18 +81,28 @@ class SimilarityAlignment(MultimodalLayer):
             kept = ops.ones_like(similarity, dtype="bool")
         scores = ops.exp(self.log_sharpness) * ops.cast(similarity, "float32")
         weights = [masked_softmax(scores, kept, axis=axis) for axis in (2, 1)]
-        counterparts = [
-            ops.matmul(weights[0], x[1]),
-            ops.matmul(ops.transpose(weights[1], (0, 2, 1)), x[0]),
-        ]
+        weights[1] = ops.transpose(weights[1], (0, 2, 1))  # (B, N_b, N_a)
+        counterparts = [ops.matmul(weights[0], x[1]), ops.matmul(weights[1], x[0])]
         pooled = [
             self.mean(y * other, mask=m) for y, other, m in zip(x, counterparts, masks, strict=True)
         ]
-        return ops.cast(ops.concatenate(pooled, axis=-1), self.compute_dtype)
+        aligned = ops.cast(ops.concatenate(pooled, axis=-1), self.compute_dtype)
+        if not return_attention:
+            return aligned
+        return aligned, dict(zip(self.names, weights, strict=True))
 
-    def compute_output_spec(self, features, similarity, mask=None):
-        shape = features[sorted(features)[0]].shape
-        return keras.KerasTensor((shape[0], 2 * shape[-1]), dtype=self.compute_dtype)
+    def compute_output_spec(self, features, similarity, mask=None, return_attention=False):
+        a, b = sorted(features)
+        batch, rows, width = features[a].shape
+        aligned = keras.KerasTensor((batch, 2 * width), dtype=self.compute_dtype)
+        if not return_attention:
+            return aligned
+        columns = features[b].shape[1]
+        weights = {
+            a: keras.KerasTensor((batch, rows, columns), dtype="float32"),
+            b: keras.KerasTensor((batch, columns, rows), dtype="float32"),
+        }
+        return aligned, weights
 
     def get_config(self):
         return {**super().get_config(), "sharpness": self.sharpness}

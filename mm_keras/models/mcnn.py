@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
-from mm_keras.layers import get_fusion
+from mm_keras.layers import GradientModulation, get_fusion
 from mm_keras.modalities import Modality
 from mm_keras.models.heads import Head, check_heads
 from mm_keras.models.inputs import Groups, check_modalities, encode
 from mm_keras.models.parts import (
     add_auxiliary_heads,
     add_heads,
+    add_modulated_heads,
     check_layers,
+    check_modulation,
     dense_layers,
     drop_modalities,
 )
@@ -28,6 +30,7 @@ def build_mcnn(
     dropout: float = 0.0,
     modality_dropout: float = 0.0,
     auxiliary_heads: bool = False,
+    gradient_modulation: float | GradientModulation = 0.0,
     share_backbone: Groups = False,
     share_encoder: Groups = False,
     seed: int | None = None,
@@ -53,6 +56,8 @@ def build_mcnn(
         modality_dropout: Rate at which a whole modality is dropped in training, in [0, 1).
         auxiliary_heads: Whether each modality gets heads of its own, `"<modality>_<head>"`, as
             further outputs in training. `mm.inference_model` drops them.
+        gradient_modulation: α of `mm.layers.GradientModulation`, which holds back the modality that
+            is ahead, by the scores of the auxiliary heads; or such a layer; 0: none.
         share_backbone: Groups of modalities, e.g. `[("left", "right")]`, that share one backbone;
             `True`: all of them.
         share_encoder: Groups that share backbone and projection; `True`: all of them.
@@ -76,17 +81,22 @@ def build_mcnn(
     >>> sorted(model.input), sorted(model.output)
     (['audio', 'image'], ['label'])
 
-    Reference: Ngiam et al., Multimodal Deep Learning, 2011; Liang et al., MultiBench, 2021.
+    Reference: Ngiam et al., Multimodal Deep Learning, 2011; Liang et al., MultiBench, 2021; Peng et
+    al., OGM-GE, 2022.
     """
     modalities = check_modalities(modalities)
     heads = check_heads(num_classes, modalities)
     check_layers(width, hidden, dropout, modality_dropout)
+    modulation = check_modulation(gradient_modulation, auxiliary_heads, modalities, heads)
     fuse = get_fusion(fusion, pooling)
 
     inputs, features, masks = encode(modalities, width, share_backbone, share_encoder)
     masks = drop_modalities(features, masks, modality_dropout, seed)
+    auxiliary = {}
+    if modulation is not None:
+        features, auxiliary = add_modulated_heads(features, masks, heads, modulation)
+    elif auxiliary_heads:
+        auxiliary = add_auxiliary_heads(features, masks, heads)
     x = fuse(features, mask=masks) if masks else fuse(features)
     outputs = add_heads(dense_layers(x, hidden, dropout, seed), heads)
-    if auxiliary_heads:
-        outputs |= add_auxiliary_heads(features, masks, heads)
-    return keras.Model(inputs, outputs, name=name)
+    return keras.Model(inputs, outputs | auxiliary, name=name)

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from mm_keras._checks import check_int, check_number, check_sizes
-from mm_keras.layers import AlwaysPresent, ModalityDropout, SequencePooling, TrainingOutput
+from mm_keras.layers import (
+    AlwaysPresent,
+    GradientModulation,
+    ModalityDropout,
+    SequencePooling,
+    TrainingOutput,
+)
 from mm_keras.models.heads import Head
 
 
@@ -61,10 +67,62 @@ def add_heads(x, heads: Mapping[str, Head]) -> dict[str, keras.KerasTensor]:
 def add_auxiliary_heads(features, masks, heads: Mapping[str, Head]) -> dict[str, keras.KerasTensor]:
     """Returns `{"<modality>_<head>": (B, units)}`: heads on each modality alone, for training."""
     outputs = {}
-    for modality, sequence in features.items():
-        pooling = SequencePooling("mean", name=f"{modality}_auxiliary_pooling")
-        x = pooling(sequence, mask=masks.get(modality))
-        for head_name, head in heads.items():
-            name = f"{modality}_{head_name}"
-            outputs[name] = TrainingOutput(name=name)(head(x, f"{name}_head"))
+    for modality in features:
+        x = _auxiliary_features(features, masks, modality)
+        for name, head in heads.items():
+            outputs |= _auxiliary_output(
+                modality, name, head, head.score(x, f"{modality}_{name}_head")
+            )
     return outputs
+
+
+def check_modulation(
+    modulation: float | GradientModulation, auxiliary_heads: bool, modalities, heads
+) -> GradientModulation | None:
+    """Returns the layer of the argument `gradient_modulation`, or `None` for 0."""
+    if not isinstance(modulation, GradientModulation):
+        check_number("gradient_modulation", modulation)
+        if not modulation:
+            return None
+        modulation = GradientModulation(modulation, name="gradient_modulation")
+    if not auxiliary_heads or len(modalities) < 2 or len(heads) != 1:
+        raise ValueError(
+            "`gradient_modulation` must be 0 but with auxiliary_heads=True, which say how well "
+            "each modality does, two modalities or more, and one head. Received: "
+            f"auxiliary_heads={auxiliary_heads}, modalities {list(modalities)}, "
+            f"heads {list(heads)}."
+        )
+    (head,) = heads.values()
+    if head.activation != modulation.activation:
+        raise ValueError(
+            "`gradient_modulation` must have the activation of the head, which must be of classes "
+            f"or labels. Received: {modulation.activation!r}, head {head!r}."
+        )
+    return modulation
+
+
+def add_modulated_heads(features, masks, heads: Mapping[str, Head], modulation: GradientModulation):
+    """Returns features whose gradient is modulated, and the auxiliary heads that say how much."""
+    ((name, head),) = heads.items()
+    scores = {
+        modality: head.score(
+            _auxiliary_features(features, masks, modality), f"{modality}_{name}_head"
+        )
+        for modality in features
+    }
+    masked = {"mask": masks} if masks else {}
+    features, scores = modulation((features, scores), **masked)
+    outputs = {}
+    for modality, score in scores.items():
+        outputs |= _auxiliary_output(modality, name, head, score)
+    return features, outputs
+
+
+def _auxiliary_features(features, masks, modality: str) -> keras.KerasTensor:
+    pooling = SequencePooling("mean", name=f"{modality}_auxiliary_pooling")
+    return pooling(features[modality], mask=masks.get(modality))
+
+
+def _auxiliary_output(modality: str, name: str, head: Head, score) -> dict[str, keras.KerasTensor]:
+    key = f"{modality}_{name}"
+    return {key: TrainingOutput(name=key)(head.activate(score, f"{key}_head"))}

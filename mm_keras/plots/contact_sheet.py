@@ -4,15 +4,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mm_keras._checks import PRESENT
-from mm_keras.encoders.audio import AudioEncoder
 from mm_keras.modalities import Audio, Features, Image, Modality, Tabular, Text, Video, Views
-from mm_keras.plots.style import ShownFigure
+from mm_keras.plots.spectrograms import spectrograms
+from mm_keras.plots.style import ShownFigure, as_rgb
+from mm_keras.plots.word_heatmap import words_of
 
 ROW = 1.35  # inches
 TITLE = 18  # characters in a line
@@ -54,7 +54,7 @@ def contact_sheet(
     for column, (name, spec) in enumerate(modalities.items(), start=1):
         present = inputs.get(name + PRESENT)
         values = np.asarray(inputs[name])
-        pictures = _spectrograms(spec, values) if isinstance(spec, Audio) else values
+        pictures = spectrograms(spec, values) if isinstance(spec, Audio) else values
         for row in range(count):
             here = np.ones(1, bool) if present is None else np.asarray(present[row])
             _draw(axes[row, column], spec, pictures[row], here)
@@ -106,27 +106,14 @@ def _draw(axes: Axes, spec: Modality, value: np.ndarray, present: np.ndarray) ->
 
 def _show(axes: Axes, frames: np.ndarray) -> None:
     """Draws pictures `(n, H, W, C)` 0–255 side by side, with a white line between."""
-    channels = frames.shape[-1]
-    if channels not in (1, 3):
-        frames = frames[..., :3] if channels > 3 else frames[..., :1]
-    frames = np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
-    frames = np.clip(np.round(frames), 0, 255).astype("uint8")
+    frames = as_rgb(frames)
     gap = max(1, frames.shape[2] // 32)
     padded = np.pad(frames, [(0, 0), (0, 0), (0, gap), (0, 0)], constant_values=255)
     axes.imshow(np.concatenate(list(padded), axis=1)[:, :-gap], interpolation="nearest")
 
 
-def _spectrograms(spec: Audio, sound: np.ndarray) -> np.ndarray:
-    """Returns `(n, mel bins, T)` 0–255."""
-    layer = AudioEncoder.make_spectrogram(spec)
-    pictures = keras.ops.convert_to_numpy(layer(sound.astype("float32")))
-    return np.moveaxis(pictures[..., 0], 1, 2)
-
-
 def _words(spec: Text, ids: np.ndarray) -> str:
-    known = {number + 2: token for number, token in enumerate(spec.vocabulary)}
-    words = [known.get(int(number), "[UNK]") for number in ids if number]
-    return ("" if spec.split == "character" else " ").join(words)
+    return ("" if spec.split == "character" else " ").join(words_of(spec, ids))
 
 
 def _cells(spec: Tabular, row: np.ndarray) -> list[str]:

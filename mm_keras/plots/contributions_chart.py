@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from mm_keras.evaluate import Contributions
-from mm_keras.plots.style import COLOURS, new_axes
+from mm_keras.plots.style import draw_boxes, new_axes
 
 
 def contributions_chart(contributions: Contributions, title: str = "") -> Figure:
@@ -25,23 +25,8 @@ def contributions_chart(contributions: Contributions, title: str = "") -> Figure
         "Shapley value: share of the predicted class's output",
         "",
     )
-    boxes = axes.boxplot(
-        [contributions.values[name] for name in names],
-        orientation="horizontal",
-        whis=(5, 95),
-        showfliers=False,
-        showmeans=True,
-        patch_artist=True,
-        widths=0.6,
-        medianprops={"color": "black"},
-        meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black"},
-    )
-    for index, box in enumerate(boxes["boxes"]):
-        box.set_facecolor(COLOURS[index % len(COLOURS)])
     shares = contributions.shares
-    axes.set_yticks(
-        range(1, len(names) + 1), [f"{name}\n{100 * shares[name]:.0f} % overall" for name in names]
-    )
+    labels = [f"{name}\n{100 * shares[name]:.0f} % overall" for name in names]
+    draw_boxes(axes, [contributions.values[name] for name in names], labels)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.invert_yaxis()
     return figure

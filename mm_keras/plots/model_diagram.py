@@ -1,10 +1,11 @@
 """A model as boxes and arrows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import keras
 from matplotlib.figure import Figure
 
+from mm_keras._graphs import layer_sources
 from mm_keras.layers import Fusion
 from mm_keras.plots.style import ShownFigure
 
@@ -19,7 +20,7 @@ def model_diagram(model: keras.Model) -> Figure:
     Args:
         model: A functional `keras.Model`.
     """
-    parents = _parents(model)
+    parents = layer_sources(model)
     rows = _rows(parents)
     places = _places(parents, rows)
     columns = [x for x, _ in places.values()]
@@ -59,26 +60,6 @@ def model_diagram(model: keras.Model) -> Figure:
     axes.set_title(f"{model.name}: {model.count_params():,} parameters", fontsize=10)
     axes.axis("off")
     return figure
-
-
-def _parents(model: keras.Model) -> dict[str, list[str]]:
-    """Returns `{layer: layers it is fed by}` in the order of the graph."""
-    return {
-        layer["config"]["name"]: sorted(set(_sources(layer["inbound_nodes"])))
-        for layer in model.get_config()["layers"]
-    }
-
-
-def _sources(nodes) -> Iterator[str]:
-    """Yields the names of layers that a layer's serialised call arguments come from."""
-    if isinstance(nodes, Mapping):
-        if nodes.get("class_name") == "__keras_tensor__":
-            yield nodes["config"]["keras_history"][0]
-        else:
-            yield from _sources(list(nodes.values()))
-    elif isinstance(nodes, list | tuple):
-        for node in nodes:
-            yield from _sources(node)
 
 
 def _rows(parents: Mapping[str, list[str]]) -> list[list[str]]:

@@ -2,7 +2,12 @@
 
 from mm_keras.training.checkpoints import Checkpoints, Position
 from mm_keras.training.compilation import jit_compile
+from mm_keras.training.freezing import freeze, unfreeze
+from mm_keras.training.gradual_unfreezing import GradualUnfreezing
+from mm_keras.training.grouped_optimizer import GroupedOptimizer
 from mm_keras.training.hard_negative_warm_up import HardNegativeWarmUp
+from mm_keras.training.layers_of import layers_of
+from mm_keras.training.modality_rates import ModalityRates
 from mm_keras.training.mutual_ramp_up import MutualRampUp
 from mm_keras.training.progress import ProgressBar
 from mm_keras.training.progress_decay import ProgressDecay
@@ -16,7 +21,10 @@ from mm_keras.training.temperature import TemperatureSchedule
 
 __all__ = [
     "Checkpoints",
+    "GradualUnfreezing",
+    "GroupedOptimizer",
     "HardNegativeWarmUp",
+    "ModalityRates",
     "MutualRampUp",
     "Position",
     "ProgressBar",
@@ -24,7 +32,10 @@ __all__ = [
     "ReversalSchedule",
     "SelectEpoch",
     "TemperatureSchedule",
+    "freeze",
     "jit_compile",
+    "layers_of",
     "student_losses",
     "target_score",
+    "unfreeze",
 ]

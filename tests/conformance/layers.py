@@ -45,6 +45,15 @@ def layer_cases() -> list[LayerCase]:
             PROBABILITIES,
         ),
         LayerCase(
+            "GradientModulation",
+            lambda: layers.GradientModulation(0.5, noise=True, seed=0),
+            (
+                {"image": sequence, "audio": floats(4, 2, 5)},
+                {"image": floats(4, 3), "audio": floats(4, 3, seed=1)},
+            ),
+            {"mask": masks},
+        ),
+        LayerCase(
             "HashedWide",
             lambda: layers.HashedWide(2, 10, 3),
             np.array([[0, 9], [3, 3], [9, 0], [1, 2]], "float32"),

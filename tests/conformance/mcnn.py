@@ -37,4 +37,12 @@ def builder_cases():
             VECTORS_BATCH,
             LABELS | {"left_label": LABELS["label"], "right_label": LABELS["label"]},
         ),
+        BuilderCase(
+            "build_mcnn-modulation",
+            lambda: mm.build_mcnn(
+                VECTORS, 3, width=8, auxiliary_heads=True, gradient_modulation=0.5
+            ),
+            VECTORS_BATCH,
+            LABELS | {"left_label": LABELS["label"], "right_label": LABELS["label"]},
+        ),
     ]

@@ -6,6 +6,7 @@ import tensorflow_datasets as tfds
 
 import mm_keras as mm
 from mm_keras.datasets import Source
+from mm_keras.experiments.folds import fold_places
 
 TITLES = ["red shoe", "blue shoe", "red shirt", "blue shirt"]
 
@@ -120,3 +121,23 @@ def test_only_a_table_has_several_features(source, tmp_path):
     wrong = Source("tiny_products", {"image": ["photo", "kind"]}, "kind", str(tmp_path))
     with pytest.raises(TypeError, match=r"`inputs\['image'\]` must be one feature"):
         wrong.batches("train", {"image": MODALITIES["image"]}, 2)
+
+
+def test_folds_of_a_dataset(source):
+    """Examples of two splits are divided anew; classes keep their shares."""
+    strata = source.strata(("train", "test"), "label")
+    assert strata.count == 12
+    np.testing.assert_array_equal(strata.labels, [n % 4 for n in [*range(8), *range(4)]])
+    assert source.strata(("train", "test"), None).labels is None
+    places = fold_places(strata, 3, 0)
+    photo, everything = {"photo": mm.Image((8, 8, 3), backbone="SmallCNN")}, ("train", "test")
+    tested = []
+    for fold in range(3):
+        rows = {"train": places != fold, "test": places == fold}
+        one = source.parted({k: (everything, np.flatnonzero(kept)) for k, kept in rows.items()})
+        for split, kept in rows.items():
+            assert int(one.raw(split).cardinality()) == kept.sum()
+            found = np.concatenate([label for _, label in one.batches(split, photo, 5)])
+            np.testing.assert_array_equal(found, strata.labels[kept])
+        tested.append(np.bincount(found).tolist())
+    assert tested == [[1, 1, 1, 1]] * 3

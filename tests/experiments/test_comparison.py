@@ -162,6 +162,7 @@ def test_without_single_modalities_and_with_one_seed_there_is_no_test(folder, tm
         ("seeds: 2", "seed: 2", "`compare` must have keys out of.*Did you mean 'seeds'"),
         ("seeds: 2", "seeds: 0", "`compare.seeds` must be an integer of at least 1"),
         ("seeds: 2", "singles: 1", "`compare.singles` must be a bool"),
+        ("seeds: 2", "folds: 1", "`compare.folds` must be an integer of at least 2"),
         ("gated: {name: build_mcnn", "gated: {name: build_mcn", "compare.systems.gated.name.*mean"),
         ("fusion: gated", "fuse: gated", "`compare.systems.gated` must have keys out of.*fusion"),
         ("concat: {", "weak only: {", r"not be named as.*\['weak only'\]"),
@@ -171,6 +172,35 @@ def test_errors(folder, old, new, message):
     (folder / "bad.yaml").write_text(CONFIG.replace(old, new))
     with pytest.raises(ValueError, match=message):
         read_comparison("bad.yaml")
+
+
+@pytest.mark.slow
+def test_folds_by_the_command(folder, capsys):
+    """Every sample is tested once, by every row alike, and the statistics are corrected."""
+    text = CONFIG.replace("seeds: 2", "seeds: 1").replace("epochs: 3", "epochs: 1")
+    text = "\n".join(x for x in text.split("\n") if "gated" not in x and "dynamic" not in x)
+    (folder / "folds.yaml").write_text(text.replace("output: out", "output: in_folds"))
+    assert main(["compare", "folds.yaml", "--folds", "2"]) == 0
+    assert "2 folds; mean ± 95 % interval" in capsys.readouterr().out
+    runs = folder / "in_folds" / "runs"
+    finished = {path: path.stat().st_mtime_ns for path in runs.glob("*.json")}
+    assert len(finished) == 3 * 2
+    lost = next(path for path in finished if path.name.endswith("-0-1.json"))
+    lost.unlink()
+    assert main(["compare", "folds.yaml", "--folds", "2"]) == 0
+    again = {path: path.stat().st_mtime_ns for path in runs.glob("*.json")}
+    assert {path for path in again if again[path] != finished[path]} == {lost}
+    found = json.loads((folder / "in_folds" / "comparison.json").read_text())
+    assert found["folds"] == 2
+    best = max(found["rows"][:2], key=lambda row: row["mean"])
+    for row in found["rows"]:
+        error = np.std(row["values"], ddof=1) * np.sqrt(1 / 2 + 1)
+        assert row["interval"] == pytest.approx(stats.t.ppf(0.975, 1) * error)
+        if row["p"] is not None:
+            difference = np.subtract(row["values"], best["values"])
+            t = difference.mean() / (difference.std(ddof=1) * np.sqrt(1 / 2 + 1))
+            assert row["p"] == pytest.approx(2 * stats.t.sf(abs(t), 1))
+    assert main(["compare", "folds.yaml", "--folds", "3"]) == 2  # another comparison
 
 
 def test_flops_in_closed_form():

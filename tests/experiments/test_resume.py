@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -46,23 +47,40 @@ def rewrite(path, **fit):
     path.write_text(yaml.safe_dump(described), encoding="utf-8")
 
 
+def children(process):
+    """Returns the numbers of the processes that a process has started, oldest first."""
+    number = str(process.pid)
+    found = pathlib.Path("/proc", number, "task", number, "children").read_text()
+    return [int(child) for child in found.split()]
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX")
-def test_a_killed_run_goes_on(config, tmp_path, capsys):
+@pytest.mark.skipif(not pathlib.Path("/proc/self/task").is_dir(), reason="needs Linux' /proc")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_run_goes_on(config, tmp_path, capsys, workers):
+    """Of two workers the second alone is killed: the first and the launcher then end too."""
+    if workers > 1:
+        rewrite(config, checkpoint_steps=None)
     folder = tmp_path / "out" / "checkpoints"
-    command = [sys.executable, "-m", "mm_keras.cli", "train", str(config)]
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    several = ["--workers", "2"] if workers > 1 else []
+    command = [sys.executable, "-m", "mm_keras.cli", "train", str(config), *several]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 300
         while not any("epoch-000002" in path.name for path in folder.glob("*.checkpoint")):
             assert killed.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        if workers > 1:
+            os.kill(children(killed)[1], signal.SIGKILL)
+            assert killed.wait(15) == 128 + signal.SIGKILL
+            assert b"Worker 1 of 2 was killed by SIGKILL" in killed.stderr.read()
     finally:
         killed.kill()
         killed.wait()
+        killed.stderr.close()
     left = sorted(folder.glob("*.checkpoint"))
-    assert len(left) in (3, 4)  # the fourth, if it was killed before it removed the first
+    assert 2 <= len(left) <= 4  # the fourth, if it was killed before it removed the first
 
     assert main(["train", str(config)]) == 2
     assert f"`--resume` must be given to go on with the interrupted run in {tmp_path}" in " ".join(
@@ -76,7 +94,7 @@ def test_a_killed_run_goes_on(config, tmp_path, capsys):
     config.write_text((folder / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     reached = int(left[-1].name.split("-")[1])
     rewrite(config, epochs=reached + 2)
-    assert main(["train", str(config), "--resume"]) == 0
+    assert main(["train", str(config), "--resume", *several]) == 0
     written = json.loads(pathlib.Path(tmp_path / "out" / "metrics.json").read_text())
     history = written["models"][0]["history"]
     assert len(history["loss"]) == len(history["val_loss"]) == reached + 2

@@ -1,5 +1,6 @@
 """Cross-attention that keeps the positions: the part of the fusion before pooling."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -60,6 +61,26 @@ def test_absent_has_no_effect_and_no_gradient():
         np.testing.assert_array_equal(outputs[name], expected[name])
         assert not np.any(found[name][~mask[name]])
         assert np.any(found[name][mask[name]])
+
+
+def test_what_was_attended_to():
+    layer, features, mask = made()
+    outputs, weights = layer(features, mask=mask, return_attention=True)
+    expected = layer(features, mask=mask)
+    inputs = {name: keras.Input(x.shape[1:]) for name, x in features.items()}
+    symbolic = layer(inputs, return_attention=True)
+    fusion = layers.CrossAttentionFusion(2)
+    pooled = fusion(features, mask=mask, return_attention=True)
+    np.testing.assert_array_equal(pooled[0], fusion(features, mask=mask))
+    for name in layer.names:
+        np.testing.assert_array_equal(outputs[name], expected[name])
+        assert symbolic[0][name].shape[1:] == outputs[name].shape[1:]
+        assert symbolic[1][name].shape[1:] == weights[name].shape[1:] == pooled[1][name].shape[1:]
+        kept = np.concatenate([mask[n] for n in layer.names if n != name], axis=1)
+        sums = np.asarray(weights[name]).sum(axis=-1)
+        there = np.broadcast_to(kept.any(axis=1)[:, None, None], sums.shape)
+        np.testing.assert_allclose(sums, there, rtol=1e-5)
+        assert not np.moveaxis(np.asarray(weights[name]), -1, 1)[~kept].any()
 
 
 def test_errors():

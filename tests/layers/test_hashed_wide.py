@@ -18,6 +18,7 @@ def test_starts_at_zero_and_is_linear_in_one_hots():
     for b, (first, second) in enumerate(ids.astype(int)):
         one_hot[b, first] = one_hot[b, 10 + second] = 1
     np.testing.assert_allclose(layer(ids), one_hot @ rows, rtol=1e-5)
+    np.testing.assert_array_equal(layer.look_up(ids)[2], rows[[4, 14]])
     gradient = gradients(lambda: layer(ids), layer)[layer.rows.path]
     assert np.array_equal(np.any(gradient, axis=1), one_hot.any(axis=0))
 

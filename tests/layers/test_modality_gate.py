@@ -97,6 +97,16 @@ def test_oracle(selection, level, mask):
     np.testing.assert_array_equal(outputs["present"], present)
     for name in NAMES:
         np.testing.assert_allclose(outputs["features"][name], gated[name], rtol=1e-4, atol=1e-5)
+    if level == "modality":
+        with pytest.raises(ValueError, match="`return_positions` must be False for level='moda"):
+            layer(features, return_positions=True)
+        return
+    positions = np.asarray(layer(features, mask=mask, return_positions=True)["positions"])
+    for index, name in enumerate(NAMES):
+        own = np.broadcast_to((mask or {}).get(name, True), (4, 3))
+        product = positions[:, :, index, None] * features[name]
+        np.testing.assert_allclose(product[own], gated[name][own], rtol=1e-4, atol=1e-5)
+        assert not positions[:, :, index][~own].any()
 
 
 @pytest.mark.parametrize("selection", ["soft", "top_k", "hard"])

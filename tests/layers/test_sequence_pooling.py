@@ -1,5 +1,6 @@
 """Pooling against loops in NumPy."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -73,3 +74,17 @@ def test_masked_softmax_of_nothing():
 def test_unknown_mode():
     with pytest.raises(ValueError, match=r"`mode` must be one of .* Did you mean 'mean'"):
         layers.SequencePooling("meen")
+
+
+def test_weights_of_the_positions():
+    x, layer = floats(4, 3, 5), layers.SequencePooling("attention")
+    pooled, weights = layer(x, mask=POSITIONS, return_attention=True)
+    np.testing.assert_array_equal(pooled, layer(x, mask=POSITIONS))
+    weights = np.asarray(weights)
+    np.testing.assert_allclose(np.einsum("bn,bnd->bd", weights, x), pooled, rtol=1e-5, atol=1e-6)
+    assert not weights[~POSITIONS].any()
+    np.testing.assert_allclose(weights.sum(axis=1), POSITIONS.any(axis=1), rtol=1e-6)
+    symbolic = layer(keras.Input((3, 5)), return_attention=True)
+    assert [tuple(tensor.shape) for tensor in symbolic] == [(None, 5), (None, 3)]
+    with pytest.raises(ValueError, match="`return_attention` must be False for a pooling without"):
+        layers.SequencePooling("max")(x, return_attention=True)

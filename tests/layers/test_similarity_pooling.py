@@ -94,6 +94,13 @@ def test_alignment(mask):
     layer = SimilarityAlignment(sharpness=2.0)
     found = layer({"c": C, "a": A}, S, mask=mask)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    again, weights = layer({"c": C, "a": A}, S, mask=mask, return_attention=True)
+    np.testing.assert_array_equal(again, found)
+    for name, there in (("a", kept), ("c", kept.swapaxes(1, 2))):
+        s = S if name == "a" else S.swapaxes(1, 2)
+        powers = np.where(there, np.exp(2 * s), 0)
+        total = powers.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(weights[name], powers / np.where(total, total, 1), rtol=1e-4)
 
 
 def test_alignment_of_what_is_absent_has_no_gradient():

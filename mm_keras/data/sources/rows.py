@@ -1,5 +1,6 @@
 """What described sources share that have rows: tables, arrays and folders."""
 
+import copy
 import dataclasses
 import functools
 import types
@@ -12,7 +13,7 @@ from mm_keras.data.bad_records import BadRecords
 from mm_keras.data.cells import Columns, column, is_missing, numbers
 from mm_keras.data.label_columns import class_names
 from mm_keras.data.sources.described import Described
-from mm_keras.data.split import split_table
+from mm_keras.data.split import Strata, split_table, take
 from mm_keras.data.table import from_table
 from mm_keras.modalities import Modality, Tabular, Text
 
@@ -95,6 +96,47 @@ class RowSource(Described):
             stratify=self.stratify,
             seed=self.split_seed,
         )
+
+    def strata(self, splits: Sequence[str], head: str | None) -> Strata:
+        """Returns labels and groups of all rows of some splits, one split after the other.
+
+        Args:
+            splits: Their names.
+            head: Whose labels, where labels are a dict; `None`: none.
+        """
+        label = self.labels.get(head) if isinstance(self.labels, Mapping) else self.labels
+        tables = [self._of(split, self.tables) for split in splits]
+
+        def cells(name: Any, argument: str) -> np.ndarray | None:
+            if not isinstance(name, str):
+                return None
+            found = [str(cell).strip() for t in tables for cell in column(t, name, argument)]
+            return np.array(found, object)
+
+        labels = None if head is None else cells(label, "labels")
+        sizes = [len(next(iter(table.values()))) for table in tables]
+        return Strata(sum(sizes), labels, cells(self.group, "group"))
+
+    def parted(self, parts: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> "RowSource":
+        """Returns a source with other splits.
+
+        Args:
+            parts: `{split: (splits, rows)}`: which rows of these splits, one after the other, it
+                has. Splits that are not named stay.
+        """
+        tables = dict(self.tables)
+        for split, (splits, rows) in parts.items():
+            pooled: dict[str, Any] = {}
+            for name in self.tables[splits[0]]:
+                cells = [column(self._of(one, self.tables), name, "parts") for one in splits]
+                whole = all(isinstance(part, np.ndarray) for part in cells)
+                pooled[name] = (
+                    np.concatenate(cells) if whole else [c for part in cells for c in part]
+                )
+            tables[split] = take(pooled, rows)
+        other = copy.copy(self)
+        vars(other)["tables"] = tables  # in the place of the cached property
+        return other
 
     def _inputs(self, modalities: Mapping[str, Modality]) -> Mapping[str, Any]:
         return self.inputs

@@ -25,3 +25,12 @@ class TableSource(ColumnSource):
         paths = self._paths()
         path = os.path.dirname(os.fspath(paths.get(split, paths.get("", ""))))
         return path if self.root is None else self.root
+
+    def parted(self, parts):
+        roots = {self._root(split) for splits, _ in parts.values() for split in splits}
+        if len(roots) > 1:
+            raise ValueError(
+                "`root` must be given where splits of several folders are joined, whose paths "
+                f"start elsewhere each. Received: root=None, files in {sorted(roots)}."
+            )
+        return super().parted(parts)
