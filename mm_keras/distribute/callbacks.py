@@ -55,8 +55,8 @@ def is_chief_only(callback: keras.callbacks.Callback) -> bool:
     return bool(getattr(callback, "chief_only", isinstance(callback, CHIEF_ONLY)))
 
 
-def check_callbacks(callbacks: Any) -> None:
-    """Raises for what is no callback."""
+def check_callbacks(callbacks: Any, replicas: int = 1) -> None:
+    """Raises for what is no callback, or can't be one of several replicas."""
     if isinstance(callbacks, keras.callbacks.CallbackList | None):
         return
     found: Sequence[Any] = keras.tree.flatten(callbacks)
@@ -65,9 +65,9 @@ def check_callbacks(callbacks: Any) -> None:
             raise TypeError(
                 f"`callbacks` must be callbacks of Keras. Received: {type(one).__name__}."
             )
-        if isinstance(one, GradualUnfreezing | ModalityRates):
+        if replicas > 1 and isinstance(one, GradualUnfreezing | ModalityRates):
             raise ValueError(
-                "`callbacks` must not change the step of Model.fit, which isn't run here: compile "
-                "with an mm.training.GroupedOptimizer for rates, and mm.training.freeze before "
-                f"compile. Received: {type(one).__name__}."
+                "`callbacks` must not make another optimizer with several replicas: compile with "
+                "an mm.training.GroupedOptimizer for rates, and mm.training.freeze before compile. "
+                f"Received: {type(one).__name__} with {replicas} replicas."
             )

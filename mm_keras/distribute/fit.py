@@ -111,9 +111,9 @@ def fit(
     check_steps("validation_steps", validation_steps)
     _check_frequency(validation_freq)
     check_batch_norm(batch_norm)
-    check_callbacks(callbacks)
     check_checkpoints(checkpoints, resume)
     workers = workers_of(model)
+    check_callbacks(callbacks, workers.strategy.num_replicas_in_sync)
     if class_weight is not None:
         dataset = weigh_classes(model, dataset, class_weight)
     batches = Batches(workers, dataset)
@@ -124,7 +124,7 @@ def fit(
         validation = Evaluation(
             model, workers, validation_data, validation_steps, "validation_data"
         )
-    train = train_function(model, batches)
+    train, learning = None, None
     average = workers.averaging(model.non_trainable_weights)
     share = workers.sharing([*model.weights, *model.optimizer.variables])
     callbacks = callback_list(
@@ -154,6 +154,8 @@ def fit(
             if (epoch, 0) >= (start.epoch, start.step):
                 model.reset_metrics()
             callbacks.on_epoch_begin(epoch)
+            if learning != _what_learns(model):  # callbacks may freeze and unfreeze
+                train, learning = train_function(model, batches), _what_learns(model)
             logs = _train_epoch(model, workers, passes, train, callbacks, saving.within(epoch))
             average()
             if validation and _validates(epoch, validation_freq):
@@ -185,6 +187,11 @@ def _train_epoch(model, workers, passes, train, callbacks, save) -> dict[str, fl
     except tf.errors.OutOfRangeError:
         passes.end(first)
     return {name: float(value) for name, value in logs.items()}
+
+
+def _what_learns(model) -> tuple[int, ...]:
+    """Returns what the optimizer and the weights that it changes are told by."""
+    return id(model.optimizer), *map(id, model.trainable_weights)
 
 
 def _check_frequency(frequency) -> None:

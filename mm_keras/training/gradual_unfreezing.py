@@ -18,8 +18,8 @@ class GradualUnfreezing(RegroupingCallback):
     the step is compiled again, and the optimizer starts with it as with new weights: for that,
     the model's optimizer becomes an `mm.training.GroupedOptimizer` when `fit` starts.
 
-    Not on JAX, where Keras' optimizers take all weights or none, and not with
-    `mm.distribute.fit`, whose step is another: call `mm.training.freeze` before `compile` there.
+    Not on JAX, where Keras' optimizers take all weights or none, and not with several replicas:
+    call `mm.training.freeze` before `compile` there.
 
     Args:
         until: `{name: epoch}`: how many epochs are over before these learn, from 0. A name is that

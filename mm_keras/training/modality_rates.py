@@ -13,7 +13,7 @@ class ModalityRates(RegroupingCallback):
     For an encoder that is pretrained, say, or learns too fast beside the others. Any Keras
     optimizer serves; schedules and callbacks act on the common rate. When `fit` starts, the
     model's optimizer becomes an `mm.training.GroupedOptimizer`, which stays with the model, files
-    included. For `mm.distribute.fit` compile with such an optimizer instead.
+    included. With several replicas compile with such an optimizer instead.
 
     Args:
         rates: `{name: factor}`, each at least 0. A name is that of a modality or of layers, as in

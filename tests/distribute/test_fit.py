@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import mm_keras as mm
 from mm_keras.distribute.batches import Batches
+from mm_keras.distribute.callbacks import check_callbacks
 from tests.distribute.cases import CASES, samples
 
 QUIET = {"verbose": 0}
@@ -83,6 +84,45 @@ def test_arguments_history_and_callbacks_are_those_of_keras():
     assert set(got) == set(expected)
     for name in expected:
         np.testing.assert_allclose(got[name], expected[name], atol=1e-5)
+
+
+def test_rates_and_unfreezing_are_those_of_keras_and_go_on_after_an_interruption(tmp_path):
+    def trained(fit, epochs=4, **options):
+        keras.utils.set_random_seed(0)
+        model = mm.build_mcnn({"a": mm.Features(5), "b": mm.Features(4)}, 3, width=6)
+        model.compile("adam", {"label": mm.losses.classification()}, jit_compile=False)
+        rng = np.random.default_rng(0)
+        inputs = {"a": rng.normal(size=(24, 5)), "b": rng.normal(size=(24, 4))}
+        dataset = tf.data.Dataset.from_tensor_slices((inputs, np.arange(24) % 3)).batch(8)
+        callbacks = [
+            mm.training.ModalityRates({"b": 0.1}),
+            mm.training.GradualUnfreezing({"a": 2}),
+        ]
+        start = model.get_layer("a_projection").get_weights()[0]
+        fit(model, dataset, epochs=epochs, callbacks=callbacks, **options, **QUIET)
+        moved = np.any(model.get_layer("a_projection").get_weights()[0] != start)
+        return model.get_weights(), moved
+
+    expected, _ = trained(keras.Model.fit)
+    got, moved = trained(mm.distribute.fit)
+    assert moved
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    options = {"checkpoints": mm.training.Checkpoints(tmp_path), "resume": True}
+    _, moved = trained(mm.distribute.fit, epochs=1, **options)
+    assert not moved
+    resumed, _ = trained(mm.distribute.fit, **options)
+    for one, other in zip(resumed, got, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "callback", [mm.training.ModalityRates({"a": 1}), mm.training.GradualUnfreezing({"a": 1})]
+)
+def test_callbacks_that_make_an_optimizer_are_for_one_replica(callback):
+    check_callbacks([callback], replicas=1)
+    with pytest.raises(ValueError, match=f"`callbacks` must not .*{type(callback).__name__} with"):
+        check_callbacks([callback], replicas=2)
 
 
 @pytest.mark.slow

@@ -280,11 +280,6 @@ def test_layers_of_modalities():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (
-            lambda: mm.distribute.fit(built(), None, callbacks=[GradualUnfreezing({"a": 1})]),
-            ValueError,
-            "`callbacks` must not change the step of Model.fit.*GradualUnfreezing",
-        ),
         (lambda: ModalityRates([0.1]), TypeError, "`rates` must be"),
         (lambda: ModalityRates({}), ValueError, "`rates` must have at least one name"),
         (lambda: ModalityRates({"a": -1}), ValueError, r"`rates\['a'\]` must be at least 0"),
