@@ -12,8 +12,8 @@ import yaml
 import mm_keras as mm
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-SLURM = ROOT / "examples" / "slurm.sh"
-KUBERNETES = ROOT / "examples" / "kubernetes.yaml"
+SLURM = ROOT / "examples" / "cluster" / "slurm.sh"
+KUBERNETES = ROOT / "examples" / "cluster" / "kubernetes.yaml"
 
 
 def stub(folder, name):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on two nodes, four tasks with a GPU each: sbatch examples/slurm.sh examples/mcnn.yaml
+# Trains on two nodes, four tasks with a GPU each: sbatch examples/cluster/slurm.sh examples/mcnn.yaml
 #SBATCH --job-name=mm-keras
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=2
