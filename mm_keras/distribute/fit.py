@@ -137,17 +137,17 @@ def fit(
         model=model,
     )
 
+    saving = Saving(model, workers, checkpoints, callbacks.callbacks)
     model.stop_training = False
     logs: dict[str, Any] = {}
     with workers.reporting_loss(), normalized(model, workers, batch_norm):
         callbacks.on_train_begin()
         # Where keras.callbacks.BackupAndRestore, which runs on the chief, says what to go on with.
         resumed = getattr(model, "_initial_epoch", None) or initial_epoch
-        saving = Saving(model, workers, checkpoints, callbacks.callbacks)
         start = saving.restore() if resume else None
         share()
         if start:
-            passes.go_to(start.epoch, start.step)
+            passes.go_to(start.epoch - initial_epoch, start.step)
         else:
             start = Position(workers.exchange(resumed)[0])
         for epoch in range(start.epoch, start.epoch if start.stopped else epochs):

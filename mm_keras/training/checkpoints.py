@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import struct
 import warnings
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ from mm_keras.training.callback_states import check_states, get_states, set_stat
 MANIFEST = "manifest.json"
 NAME = re.compile(r"epoch-(\d{6})-step-(\d{9})\.checkpoint")
 FORMAT = 1
+DAMAGE = (zipfile.BadZipFile, struct.error, zlib.error)  # by what is damaged, also built-in errors
 
 
 class DamagedCheckpoint(ValueError):
@@ -208,7 +210,7 @@ def _read(path: pathlib.Path) -> tuple[dict, list[np.ndarray]]:
                 if hashlib.sha256(content).hexdigest() != part["sha256"]:
                     raise DamagedCheckpoint(f"part {number} is not what was written")
                 parts.append(np.frombuffer(content, part["dtype"]).reshape(part["shape"]))
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
+    except (*DAMAGE, EOFError, KeyError, RuntimeError, ValueError) as error:
         raise DamagedCheckpoint(str(error)) from error
     if manifest["format"] != FORMAT:
         raise ValueError(

@@ -116,6 +116,24 @@ def test_rates_and_unfreezing_are_those_of_keras_and_go_on_after_an_interruption
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
+def test_a_training_that_began_later_goes_on_in_its_own_order(tmp_path):
+    def trained(epochs, **options):
+        keras.utils.set_random_seed(0)
+        model = mm.build_mcnn({"a": mm.Features(5)}, 3, width=6)
+        model.compile("adam", mm.losses.classification(), jit_compile=False)
+        inputs = {"a": np.random.default_rng(0).normal(size=(24, 5))}
+        dataset = tf.data.Dataset.from_tensor_slices((inputs, np.arange(24) % 3))
+        dataset = dataset.shuffle(24, seed=1).batch(4)
+        mm.distribute.fit(model, dataset, initial_epoch=2, epochs=epochs, **options, **QUIET)
+        return model.get_weights()
+
+    options = {"checkpoints": mm.training.Checkpoints(tmp_path), "resume": True}
+    trained(3, **options)
+    for one, other in zip(trained(5, **options), trained(5), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     "callback", [mm.training.ModalityRates({"a": 1}), mm.training.GradualUnfreezing({"a": 1})]
 )
