@@ -21,8 +21,8 @@ class Rematerialized(keras.Model):
     batch statistics and dropped units are the same as without. Outside training, and in every
     tool that looks into the graph, it is the functional model that it is made like.
 
-    `keras.RematScope` works layer by layer, whose inputs it keeps, and so saves nothing in a
-    backbone of convolutions; on a whole model it would compute batch statistics a second time.
+    `keras.RematScope` does not serve: it wraps layer by layer, whose inputs it keeps, and with
+    TensorFlow the `fit` of a model built in it fails (Keras 3.15).
 
     Args:
         inputs: One KerasTensor.
