@@ -2,10 +2,10 @@
 
     python benchmarks/training_memory.py [--rounds 3] [--steps 6] [--threads 2] [--short]
 
-Protocol: each row is a process of its own. It trains on a batch of 2, then on full batches of
-random data; `MB` is by how much the peak of its resident memory grew from the first to the last:
-activations, gradients and what kernels need in between, without libraries and data. `s a step` is
-the median. Adam, batches of 32.
+Protocol: each row is a process of its own, which trains on batches of 32 of random data, with Adam.
+`MB` is by how much the peak of what TensorFlow has allocated during a step is over what it holds
+before: activations, gradients and what kernels need in between, without weights, the optimizer's
+state and data. `s a step` is the median of the others.
 
 - Builders: pictures of 32×32 and sounds of 1 s at 8 kHz, a SmallCNN each; views: 6 pictures, one
   SmallCNN; build_afe: half of a batch is the target.
@@ -15,7 +15,6 @@ the median. Adam, batches of 32.
 `keras.RematScope("full")` can't be beside them: with TensorFlow, `fit` fails within it.
 """
 
-import resource
 import statistics
 import time
 
@@ -25,10 +24,6 @@ BATCH, CLASSES = 32, 10
 BUILDERS = ("mcnn", "cmn", "dfn", "nasn", "dml", "mvcnn", "afe")
 BACKBONES = {"MobileNetV2 ×2": ("MobileNetV2", ("left", "right")), "ResNet50": ("ResNet50", "a")}
 WAYS = ("kept", "rematerialize=True")
-
-
-def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def builder(name, steps):
@@ -55,6 +50,7 @@ def backbone(name, keys, way, steps):
 def measure(model, steps):
     import keras
     import numpy as np
+    import tensorflow as tf
 
     import mm_keras as mm
     from mm_keras.training import jit_compile
@@ -72,18 +68,19 @@ def measure(model, steps):
         jit_compile=jit_compile(),
     )
 
-    def step(rows):
+    def step():
         began = time.perf_counter()
-        parts = [{key: x[:rows] for key, x in one.items()} for one in (inputs, labels)]
-        model.train_on_batch(*parts)
+        model.train_on_batch(inputs, labels)
         return time.perf_counter() - began
 
-    step(2)
-    before = peak_mb()
-    seconds = [step(BATCH) for _ in range(steps)]
+    seconds = [step() for _ in range(steps)]
+    tf.config.experimental.reset_memory_stats("CPU:0")
+    held = tf.config.experimental.get_memory_info("CPU:0")["current"]
+    step()
+    peak = tf.config.experimental.get_memory_info("CPU:0")["peak"]
     return {
         "parameters": model.count_params(),
-        "MB": peak_mb() - before,
+        "MB": (peak - held) / 1e6,
         "s a step": statistics.median(seconds[1:]),
     }
 
