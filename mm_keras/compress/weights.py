@@ -115,6 +115,12 @@ def sparsity(model: keras.Model) -> Sparsity:
     return Sparsity(shares, float(zeros / size))
 
 
+def zeros_in(model: keras.Model) -> int:
+    """Returns how many of these weights are zero."""
+    layers = compressible_layers(model).values()
+    return sum(int((v.numpy() == 0).sum()) for layer in layers for v in compressible(layer))
+
+
 def unique_weights(model: keras.Model) -> dict[str, int]:
     """Returns `{path of a weight: number of different values}` of kernels and embedding tables.
 

@@ -164,6 +164,24 @@ def test_zeros_stay_before_a_relu_of_its_own_in_a_model_that_tfmot_takes_whole(t
 
 
 @pytest.mark.slow
+def test_zeros_are_counted_without_depthwise_kernels_which_have_none(train):
+    keras.utils.set_random_seed(0)
+    picture = keras.Input((8, 8, 4), name="picture")
+    x = keras.layers.Conv2D(16, 1, name="conv")(picture)
+    x = keras.layers.DepthwiseConv2D(3, name="depthwise")(x)  # more weights than all others
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    label = keras.layers.Dense(3, activation="softmax", name="label")(x)
+    model = keras.Model({"picture": picture}, {"label": label})
+    model.compile("sgd", mm.losses.classification(), jit_compile=False)
+    data = train.map(lambda inputs, labels: ({"picture": inputs["picture"]}, labels))
+    pruned = mm.compress.prune(model, data, 0.75, verbose=0)
+    small = mm.compress.quantize_aware(pruned, data, verbose=0)
+    dense, conv, _ = sorted(flatbuffer.weights_of(flatbuffer.read(small.content)), key=np.size)
+    assert np.mean(conv == 0) >= 0.75
+    assert np.mean(dense == 0) >= 0.72
+
+
+@pytest.mark.slow
 def test_inputs_that_only_training_needs_are_not_in_the_file():
     model = mm.build_cmn(
         {"a": mm.Features(8), "b": mm.Features(6)},
