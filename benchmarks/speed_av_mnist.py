@@ -12,7 +12,8 @@ timed steps, `--steps` for batches of 40, fewer for larger ones; the ratio is to
 row of the round.
 
 PyTorch trains in its usual loop on slices of tensors, eager in both layouts of memory, and compiled
-(in one: in trials the other took the same processor time). It must be installed: its rows are left out if not.
+(in one: in trials the other took the same processor time). It must be installed: its rows are left
+out if not.
 """
 
 import importlib
