@@ -1,6 +1,6 @@
 """Two MobileNetV2 towers, fine-tuned and frozen: mm_keras, Keras by hand and PyTorch, in turns.
 
-    python benchmarks/speed_mobilenet.py [--rounds 2] [--steps 12] [--threads 2] [--compiled]
+    python benchmarks/speed_mobilenet.py [--rounds 2] [--steps 8] [--threads 2] [--compiled]
 
 Protocol: two pictures of 96×96, a tower each (random weights, which cost what trained ones do), a
 projection to 128, mean over positions, concatenation, ten classes; batches of 32 from random arrays
@@ -85,7 +85,7 @@ def check_parity(torch_too):
 
 
 def main():
-    options = arguments(__doc__, rounds=2, steps=12, compiled="with torch.compile, for minutes")
+    options = arguments(__doc__, rounds=2, steps=8, compiled="with torch.compile, for minutes")
     torch_ways = {"eager": (False, False), "eager, channels last": (False, True)}
     if options.compiled:
         torch_ways |= {"compiled": (True, False), "compiled, channels last": (True, True)}

@@ -1,6 +1,6 @@
 """A step of `fit` on what `build_mcnn` makes, beside the same graph written by hand in Keras.
 
-    python benchmarks/speed_overhead.py [--rounds 5] [--steps 200] [--threads 2] [--short]
+    python benchmarks/speed_overhead.py [--rounds 4] [--steps 160] [--threads 2] [--short]
 
 Protocol: two `SmallCNN` branches on 28×28 and 32×32 pixels of one channel, concatenated, batches of
 40 random pictures from memory, Adam, accuracy as a metric. The networks have the same number of
@@ -70,7 +70,7 @@ def check_parity():
 
 
 def main():
-    options = arguments(__doc__, rounds=5, steps=200)
+    options = arguments(__doc__, rounds=4, steps=160)
     options.steps = max(options.steps, 2 * TURNS)
     parameters = run_job(__file__, ("check_parity",), options.threads)
     jobs = {"two small CNNs": ("compare", options.steps)}

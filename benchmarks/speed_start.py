@@ -1,12 +1,12 @@
 """How long until imported, until built, until the first training step is done.
 
-    python benchmarks/speed_start.py [--rounds 3] [--threads 2] [--short]
+    python benchmarks/speed_start.py [--rounds 3] [--threads 2] [--compiled]
 
 Protocol: each row is a process of its own, timed by the clock from the moment at which it is
 started; rows take turns, once a round, on the same cores. The files that are read are in the
 system's cache from the second round on: the first is not counted. The network is two `SmallCNN`
 branches on 28×28 and 32×32 pixels, the step one of 40 random pictures with Adam: by `fit` in Keras,
-and in PyTorch eager and compiled (with an empty cache of torch.compile each time).
+and in PyTorch eager; `--compiled` adds torch.compile, with an empty cache each time.
 
 PyTorch must be installed: its rows are left out if not.
 """
@@ -67,7 +67,7 @@ def in_torch(compiled):
 
 
 def main():
-    options = arguments(__doc__, rounds=3, steps=1)
+    options = arguments(__doc__, rounds=3, steps=1, compiled="with torch.compile, for minutes")
     jobs = {
         "Python alone": ("imports", None),
         "import tensorflow": ("imports", "tensorflow"),
@@ -78,6 +78,7 @@ def main():
     }
     if version("torch"):
         jobs["PyTorch eager"] = ("in_torch", False)
+    if version("torch") and options.compiled:
         jobs["PyTorch compiled"] = ("in_torch", True)
     warm_up = {row: job for row, job in jobs.items() if row != "PyTorch compiled"}
     take_turns(__file__, warm_up, 1, threads=options.threads)

@@ -40,16 +40,20 @@ def keras_times(model, inputs, labels, batch, steps, per_execution=1):
 
 
 def fit_times(model, data, steps, per_execution=1):
-    """Returns seconds of each step of `fit` on an endless dataset, after the warm-up."""
+    """Returns seconds of each step of `fit` on an endless dataset, after a warm-up.
+
+    The arguments are those of `keras_times`. The warm-up is WARM_UP steps, or two executions.
+    """
     import keras
 
     ends = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda step, logs: ends.append(time.perf_counter())
     )
-    total = WARM_UP * per_execution + steps
+    warm_up = WARM_UP if per_execution == 1 else 2
+    total = warm_up * per_execution + steps
     model.fit(data, steps_per_epoch=total, verbose=0, shuffle=False, callbacks=[clock])
-    return list(np.diff(ends[WARM_UP - 1 :]) / per_execution)
+    return list(np.diff(ends[warm_up - 1 :]) / per_execution)
 
 
 def torch_times(model, optimizer, inputs, labels, batch, steps, clip=None):

@@ -77,7 +77,7 @@ def arguments(doc: str, rounds: int, steps: int, **flags: str) -> argparse.Names
     Args:
         doc: Of the script.
         rounds: Unless asked for otherwise; with `--short` 1.
-        steps: Timed in each row, unless asked for otherwise; with `--short` 8.
+        steps: Timed in each row, unless asked for otherwise; with `--short` 2.
         **flags: `name="what it is for"`, off unless asked for.
     """
     parser = argparse.ArgumentParser(
@@ -92,7 +92,7 @@ def arguments(doc: str, rounds: int, steps: int, **flags: str) -> argparse.Names
     options = parser.parse_args()
     options.suffix = ""
     if options.short:
-        options.rounds, options.steps, options.suffix = 1, 8, "_short"
+        options.rounds, options.steps, options.suffix = 1, 2, "_short"
     return options
 
 
@@ -128,10 +128,12 @@ def run_job(script: str, job: Sequence, threads: int, environment=None) -> dict[
     done = subprocess.run(
         [sys.executable, script, JOB, json.dumps(list(job))],
         stdout=subprocess.PIPE,
-        check=True,
+        check=False,
         text=True,
         env={**os.environ, **variables, **(environment or {})},
     )
+    if done.returncode:
+        sys.exit(f"The job {list(job)} of {script} failed: its message stands above.")
     return json.loads(done.stdout.splitlines()[-1])
 
 
