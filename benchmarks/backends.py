@@ -1,0 +1,191 @@
+"""One network with TensorFlow, JAX and PyTorch as Keras' backend: training and inference.
+
+    python benchmarks/backends.py [--rounds 3] [--epochs 3] [--threads 2] [--short]
+
+Protocol: `build_mcnn` of a picture (32×32) and a second of sound (8 kHz, as a spectrogram), a small
+CNN for each, and of two MobileNetV2 towers at 96×96; 10 classes, Adam, batch 32, NumPy arrays in
+memory, `fit` and `predict`. TensorFlow is not compiled with XLA, which costs on CPU, JAX always is,
+PyTorch is eager: that is what Keras does with `jit_compile` of `mm.training.jit_compile()`. A row
+is a process of its own; rows take turns, once a round, on the same cores. `samples/s` is that of
+the median of the epochs after the first, in which graphs are made and compiled; `first epoch s` is
+what that takes, with its training.
+
+All backends read the weights of one file. Before a row is timed, its outputs must be those of
+TensorFlow within 1e-4, and so must they after three steps of SGD, within 1e-3. JAX and PyTorch must
+be installed: their rows are left out if not.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+import numpy as np
+from turns import add_ratio, answer, processor, run_job, take_turns, version
+
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+NETWORKS = {"small": "image + audio", "mobilenet": "two MobileNetV2"}
+SAMPLES = {"small": 512, "mobilenet": 64}
+BATCH, STEPS, RATE = 32, 3, 0.01
+OUTPUTS, AFTER_TRAINING = 1e-4, 1e-3  # the largest difference
+TRAINING, INFERENCE = "training samples/s", "inference samples/s"
+
+
+def built(network):
+    """Returns a network, and inputs and labels for it."""
+    import keras
+    import mm_models
+
+    import mm_keras as mm
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    count = SAMPLES[network]
+    if network == "mobilenet":
+        model = mm_models.mobilenet()
+    else:
+        specs = {
+            "image": mm.Image((32, 32, 3), backbone="SmallCNN"),
+            "audio": mm.Audio(8000, 8000, backbone="SmallCNN"),
+        }
+        model = mm.build_mcnn(specs, 10)
+    inputs = {}
+    for name, tensor in model.input.items():
+        low, high = (-1, 1) if name == "audio" else (0, 255)
+        inputs[name] = rng.uniform(low, high, (count, *tensor.shape[1:])).astype("float32")
+    return model, inputs, rng.integers(0, 10, count)
+
+
+def checked_outputs(model, inputs, labels):
+    """Returns outputs for a batch as the weights are, and after a few steps of training."""
+    import keras
+
+    import mm_keras as mm
+
+    some = {name: x[:BATCH] for name, x in inputs.items()}
+    before = model.predict(some, verbose=0)["label"]
+    kept = model.get_weights()
+    compile_for(model, keras.optimizers.SGD(RATE))
+    for _ in range(STEPS):
+        model.train_on_batch(some, labels[:BATCH])
+    trained = model.predict(some, verbose=0)["label"]
+    model.set_weights(kept)
+    return {"before": before, "after": trained}
+
+
+def compile_for(model, optimizer):
+    import mm_keras as mm
+
+    model.compile(optimizer, mm.losses.classification(), jit_compile=mm.training.jit_compile())
+
+
+def write_reference(folder, network):
+    """Writes weights, and the outputs of TensorFlow; returns the number of parameters."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    model, inputs, labels = built(network)
+    model.save_weights(pathlib.Path(folder, f"{network}.weights.h5"))
+    np.savez(pathlib.Path(folder, f"{network}.npz"), **checked_outputs(model, inputs, labels))
+    return {f"{network} parameters": model.count_params()}
+
+
+def measure(folder, network, backend, epochs, threads):
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+
+    if keras.config.backend() != backend:
+        raise RuntimeError(f"Keras runs on {keras.config.backend()}, not on {backend}.")
+    limit_threads(backend, threads)
+    model, inputs, labels = built(network)
+    model.load_weights(pathlib.Path(folder, f"{network}.weights.h5"))
+    expected = np.load(pathlib.Path(folder, f"{network}.npz"))
+    found = checked_outputs(model, inputs, labels)
+    for when, largest in (("before", OUTPUTS), ("after", AFTER_TRAINING)):
+        difference = np.abs(found[when] - expected[when]).max()
+        if difference > largest:
+            raise RuntimeError(
+                f"The outputs of {backend} {when} training must be those of TensorFlow within "
+                f"{largest}. Their difference is {difference}."
+            )
+    compile_for(model, keras.optimizers.Adam())
+
+    def seconds(function):
+        times = []
+        for _ in range(epochs + 1):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+        return times[0], statistics.median(times[1:])
+
+    first, epoch = seconds(lambda: model.fit(inputs, labels, batch_size=BATCH, verbose=0))
+    _, predicted = seconds(lambda: model.predict(inputs, batch_size=BATCH, verbose=0))
+    return {
+        TRAINING: len(labels) / epoch,
+        INFERENCE: len(labels) / predicted,
+        "first epoch s": first,
+    }
+
+
+def limit_threads(backend, threads):
+    """Sets the threads of a library that isn't told by OMP_NUM_THREADS; JAX counts the cores."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--short", action="store_true", help="one round of one epoch, to try it")
+    options = parser.parse_args()
+    rounds, epochs = (1, 1) if options.short else (options.rounds, options.epochs)
+    backends = [backend for backend in BACKENDS if version(backend)]
+    for backend in BACKENDS:
+        if backend not in backends:
+            print(f"{BACKENDS[backend]} is not installed: its rows are left out.")
+    rows, settings = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for network, title in NETWORKS.items():
+            settings |= run_job(__file__, ("write_reference", folder, network), options.threads)
+            given = (epochs, options.threads)
+            found = take_turns(
+                __file__,
+                {
+                    f"{title}: {BACKENDS[b]}": ("measure", folder, network, b, *given)
+                    for b in backends
+                },
+                rounds,
+                threads=options.threads,
+            )
+            for figure in (TRAINING, INFERENCE):
+                add_ratio(found, figure, [next(iter(found))], f"× TensorFlow, {figure.split()[0]}")
+            rows |= found
+    from seeds import report
+
+    report(
+        "backends" + ("_short" if options.short else ""),
+        rows,
+        f"build_mcnn by the backend of Keras, batch {BATCH}, {options.threads} threads",
+        seeds=rounds,
+        counted="round",
+        threads=options.threads,
+        batch=BATCH,
+        samples=SAMPLES,
+        device=processor(),
+        backends={name: version(name) for name in BACKENDS},
+        **settings,
+    )
+
+
+if __name__ == "__main__":
+    answer(write_reference, measure)
+    main()
