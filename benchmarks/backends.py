@@ -62,8 +62,6 @@ def checked_outputs(model, inputs, labels):
     """Returns outputs for a batch as the weights are, and after a few steps of training."""
     import keras
 
-    import mm_keras as mm
-
     some = {name: x[:BATCH] for name, x in inputs.items()}
     before = model.predict(some, verbose=0)["label"]
     kept = model.get_weights()

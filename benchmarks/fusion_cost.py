@@ -9,8 +9,8 @@ of the repeats, for a sample; memory is by how much the peak of what TensorFlow 
 a step is above what it holds before, for a sample: features and weights are not in it, gradients
 are. TensorFlow counts that where it is built with oneDNN, as on x86, but for tensors below 256 KB;
 the memory of a process is too coarse, since it keeps what it has freed. Each layer has a process of
-its own. "tensor" ends where (1 + width)^M exceeds a million; beyond a step of a second or a gigabyte
-no larger size is tried.
+its own. "tensor" ends where (1 + width)^M exceeds a million; beyond a step of a second, or of a
+gigabyte, no larger size is tried.
 
 Layers: all of mm.layers.FUSIONS with their defaults; those that exchange between modalities, MMTM,
 attention bottleneck and cross-modal non-local block, whole and in chunks of 64 queries; `matching`:

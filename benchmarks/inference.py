@@ -3,12 +3,13 @@
     python benchmarks/inference.py [--rounds 3] [--calls 100] [--threads 2] [--short]
 
 Protocol: two MobileNetV2 towers on pictures of 96×96, each projected to 128, averaged and
-concatenated, 10 classes, with random weights, which time doesn't depend on once normalizations have
-the statistics of a batch (see norm_statistics.py). Before anything is timed, PyTorch's network is compared with that of Keras in numbers of parameters and, for the same
-weights, in outputs; so are the outputs of the LiteRT file. A row is a process of its own that loads
-what serves that row and nothing else; rows take turns, once a round, on the same cores, with as
-many threads for each library. Timed is one call after the other on random pictures in memory, after
-calls that are not timed: median and 95th percentile, a third as many calls at batch 32.
+concatenated, 10 classes. Weights are random, and normalizations have the statistics of a batch: see
+norm_statistics.py. Before anything is timed, PyTorch's network is compared with that of Keras in
+numbers of parameters and, for the same weights, in outputs; so are the outputs of the LiteRT file.
+A row is a process of its own that loads what serves that row and nothing else; rows take turns,
+once a round, on the same cores, with as many threads for each library. Timed is one call after the
+other on random pictures in memory, after calls that are not timed: median and 95th percentile, a
+third as many calls at batch 32.
 
 - `predict`: `model.predict` of one batch; compiled call: a `tf.function` of the model, no XLA.
 - LiteRT: the interpreter; int8 is quantized after training, and takes uint8 pixels.

@@ -100,7 +100,9 @@ class LeNet(nn.Module):
         self.blocks = nn.ModuleList()
         for block in range(blocks + 1):
             size = 3 if block else 5
-            conv = nn.Conv2d(widths[block], widths[block + 1], size, padding=size // 2, bias=False)
+            conv = nn.Conv2d(
+                widths[block], widths[block + 1], size, padding=size // 2, bias=False
+            )
             nn.init.kaiming_uniform_(conv.weight)
             self.blocks.append(nn.ModuleList([conv, nn.BatchNorm2d(widths[block + 1])]))
 
