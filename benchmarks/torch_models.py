@@ -75,6 +75,8 @@ class Pooled(nn.Module):
 
 
 class SmallCNN(nn.Module):
+    """Three stages of two convolutions with a residual connection, as `keras_models.small_cnn`."""
+
     def __init__(self):
         super().__init__()
         before = 1
@@ -94,15 +96,15 @@ class SmallCNN(nn.Module):
 
 
 class LeNet(nn.Module):
+    """A 5×5 convolution, then `blocks` of 3×3 that double the channels, as `keras_models.lenet`."""
+
     def __init__(self, blocks):
         super().__init__()
         widths = [1, *(CHANNELS * 2**block for block in range(blocks + 1))]
         self.blocks = nn.ModuleList()
         for block in range(blocks + 1):
             size = 3 if block else 5
-            conv = nn.Conv2d(
-                widths[block], widths[block + 1], size, padding=size // 2, bias=False
-            )
+            conv = nn.Conv2d(widths[block], widths[block + 1], size, padding=size // 2, bias=False)
             nn.init.kaiming_uniform_(conv.weight)
             self.blocks.append(nn.ModuleList([conv, nn.BatchNorm2d(widths[block + 1])]))
 
@@ -148,6 +150,8 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution, projection, and a residual connection where shapes agree."""
+
     def __init__(self, before, channels, stride, expansion, padding):
         super().__init__()
         inner = before * expansion

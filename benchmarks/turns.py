@@ -14,6 +14,7 @@ The script's head imports neither TensorFlow nor PyTorch: what a row doesn't use
 All processes are bound to the same cores, as many as there are threads.
 """
 
+import argparse
 import contextlib
 import importlib.metadata
 import json
@@ -21,9 +22,11 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 JOB = "--job"
+STARTED = "BENCHMARK_STARTED"
 Rows = dict[str, dict[str, list[float]]]
 
 
@@ -68,6 +71,43 @@ def take_turns(
     return rows
 
 
+def arguments(doc: str, rounds: int, steps: int, **flags: str) -> argparse.Namespace:
+    """Returns what was asked for: `rounds`, `steps`, `threads`, `suffix` of the results, flags.
+
+    Args:
+        doc: Of the script.
+        rounds: Unless asked for otherwise; with `--short` 1.
+        steps: Timed in each row, unless asked for otherwise; with `--short` 8.
+        **flags: `name="what it is for"`, off unless asked for.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--short", action="store_true", help="to try it; results are *_short.json")
+    for name, purpose in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=purpose)
+    options = parser.parse_args()
+    options.suffix = ""
+    if options.short:
+        options.rounds, options.steps, options.suffix = 1, 8, "_short"
+    return options
+
+
+def settings(options: argparse.Namespace) -> dict:
+    """Returns what decides about the results, for `seeds.report`."""
+    return {
+        "seeds": options.rounds,
+        "counted": "round",
+        "steps": options.steps,
+        "threads": options.threads,
+        "device": processor(),
+        "torch": version("torch"),
+    }
+
+
 def bind(threads: int) -> None:
     """Binds this process, and those that it starts, to as many cores as there are threads."""
     cores = sorted(os.sched_getaffinity(0))
@@ -80,7 +120,11 @@ def bind(threads: int) -> None:
 
 def run_job(script: str, job: Sequence, threads: int, environment=None) -> dict[str, float]:
     """Runs a job in a process of its own; returns its figures, the last line that it prints."""
-    variables = {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    variables = {
+        "OMP_NUM_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        STARTED: str(time.time()),
+    }
     done = subprocess.run(
         [sys.executable, script, JOB, json.dumps(list(job))],
         stdout=subprocess.PIPE,
@@ -89,6 +133,11 @@ def run_job(script: str, job: Sequence, threads: int, environment=None) -> dict[
         env={**os.environ, **variables, **(environment or {})},
     )
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def since_start() -> float:
+    """Returns the seconds since `take_turns` started this process."""
+    return time.time() - float(os.environ[STARTED])
 
 
 def add_ratio(
