@@ -1,6 +1,6 @@
 """One network with TensorFlow, JAX and PyTorch as Keras' backend: training and inference.
 
-    python benchmarks/backends.py [--rounds 3] [--epochs 3] [--threads 2] [--short]
+    python benchmarks/backends.py [--rounds 3] [--steps 32] [--threads 2] [--short]
 
 Protocol: `build_mcnn` of a picture (32×32) and a second of sound (8 kHz, as a spectrogram), a small
 CNN for each, and of two MobileNetV2 towers at 96×96; 10 classes, Adam, batch 32, NumPy arrays in
@@ -15,7 +15,6 @@ TensorFlow within 1e-4, and so must they after three steps of SGD, within 1e-3. 
 be installed: their rows are left out if not.
 """
 
-import argparse
 import os
 import pathlib
 import statistics
@@ -23,11 +22,11 @@ import tempfile
 import time
 
 import numpy as np
-from turns import add_ratio, answer, processor, run_job, take_turns, version
+from turns import add_ratio, answer, arguments, run_job, settings, take_turns, version
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 NETWORKS = {"small": "image + audio", "mobilenet": "two MobileNetV2"}
-SAMPLES = {"small": 512, "mobilenet": 64}
+STEPS_AN_EPOCH = {"small": 8, "mobilenet": 2}
 BATCH, STEPS, RATE = 32, 3, 0.01
 OUTPUTS, AFTER_TRAINING = 1e-4, 1e-3  # the largest difference
 TRAINING, INFERENCE = "training samples/s", "inference samples/s"
@@ -42,7 +41,7 @@ def built(network):
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    count = SAMPLES[network]
+    count = BATCH * STEPS_AN_EPOCH[network]
     if network == "mobilenet":
         model = mm_models.mobilenet()
     else:
@@ -139,21 +138,17 @@ def limit_threads(backend, threads):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--short", action="store_true", help="one round of one epoch, to try it")
-    options = parser.parse_args()
-    rounds, epochs = (1, 1) if options.short else (options.rounds, options.epochs)
+    options = arguments(__doc__, rounds=3, steps=32)
+    epochs = max(options.steps // STEPS_AN_EPOCH["small"], 1)
     backends = [backend for backend in BACKENDS if version(backend)]
     for backend in BACKENDS:
         if backend not in backends:
             print(f"{BACKENDS[backend]} is not installed: its rows are left out.")
-    rows, settings = {}, {}
+    rows, parameters = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for network, title in NETWORKS.items():
-            settings |= run_job(__file__, ("write_reference", folder, network), options.threads)
+            job = ("write_reference", folder, network)
+            parameters |= run_job(__file__, job, options.threads)
             given = (epochs, options.threads)
             found = take_turns(
                 __file__,
@@ -161,7 +156,7 @@ def main():
                     f"{title}: {BACKENDS[b]}": ("measure", folder, network, b, *given)
                     for b in backends
                 },
-                rounds,
+                options.rounds,
                 threads=options.threads,
             )
             for figure in (TRAINING, INFERENCE):
@@ -170,17 +165,13 @@ def main():
     from seeds import report
 
     report(
-        "backends" + ("_short" if options.short else ""),
+        "backends" + options.suffix,
         rows,
         f"build_mcnn by the backend of Keras, batch {BATCH}, {options.threads} threads",
-        seeds=rounds,
-        counted="round",
-        threads=options.threads,
-        batch=BATCH,
-        samples=SAMPLES,
-        device=processor(),
-        backends={name: version(name) for name in BACKENDS},
-        **settings,
+        **settings(options),
+        epochs=epochs,
+        jax=version("jax"),
+        **parameters,
     )
 
 

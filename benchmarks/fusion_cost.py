@@ -1,11 +1,11 @@
 """What fusion costs, and how it grows: time and memory of a training step of each layer.
 
-    python benchmarks/fusion_cost.py [--rounds 1] [--repeats 15] [--threads 2] [--short]
+    python benchmarks/fusion_cost.py [--rounds 1] [--steps 15] [--threads 2] [--short]
 
 Protocol: M modalities of N positions of width D in batches of B; at first M = 2, N = 256, D = 64,
 B = 32, then one of the four is changed at a time. A step is the gradient of the outputs' squares
 with respect to features and weights, as a TensorFlow graph on CPU, without XLA. Time is the median
-of the repeats, for a sample; memory is by how much the peak of what TensorFlow has allocated during
+of the steps, for a sample; memory is by how much the peak of what TensorFlow has allocated during
 a step is above what it holds before, for a sample: features and weights are not in it, gradients
 are. TensorFlow counts that where it is built with oneDNN, as on x86, but for tensors below 256 KB;
 the memory of a process is too coarse, since it keeps what it has freed. Each layer has a process of
@@ -17,12 +17,11 @@ attention bottleneck and cross-modal non-local block, whole and in chunks of 64 
 similarity and alignment of every pair of modalities, as in build_cmn; `gates` of build_dfn.
 """
 
-import argparse
 import itertools
 import statistics
 import time
 
-from turns import answer, processor, take_turns
+from turns import answer, arguments, settings, take_turns
 
 BASE = {"N": 256, "M": 2, "D": 64, "B": 32}
 GRID = {
@@ -44,6 +43,7 @@ FUSIONS = (
     "joint",
 )
 OTHERS = ("MMTM", "bottleneck", "non_local", "non_local, chunks", "matching", "gates")
+LAYERS = (*FUSIONS, *OTHERS)
 CHUNK = 64
 LONGEST, LARGEST = 1.0, 1e9  # seconds and bytes of a step; beyond, nothing larger is tried
 MICROSECONDS, KILOBYTES = "µs a sample", "KB a sample"
@@ -217,19 +217,11 @@ def draw(rows, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--layers", nargs="+", choices=(*FUSIONS, *OTHERS))
-    parser.add_argument("--short", action="store_true", help="three repeats, to try it")
-    options = parser.parse_args()
-    rounds, repeats = (1, 3) if options.short else (options.rounds, options.repeats)
-    names = options.layers or (*FUSIONS, *OTHERS)
+    options = arguments(__doc__, rounds=1, steps=15)
     rows = take_turns(
         __file__,
-        {name: ("measure", name, GRID, repeats, options.threads) for name in names},
-        rounds,
+        {name: ("measure", name, GRID, options.steps, options.threads) for name in LAYERS},
+        options.rounds,
         threads=options.threads,
     )
     from seeds import RESULTS, report
@@ -238,18 +230,14 @@ def main():
 
     if set(FUSIONS) != set(mm.layers.FUSIONS):
         raise RuntimeError(f"FUSIONS must be those of mm.layers: {list(mm.layers.FUSIONS)}.")
-    file = "fusion_cost" + ("_short" if options.short else "")
+    file = "fusion_cost" + options.suffix
     report(
         file,
         tabled(rows),
         "A training step of each fusion, "
         + ", ".join(f"{letter} = {value}" for letter, value in BASE.items())
         + f", and how often more for a larger one, {options.threads} threads",
-        seeds=rounds,
-        counted="round",
-        threads=options.threads,
-        repeats=repeats,
-        device=processor(),
+        **settings(options),
         chunk=CHUNK,
         curves=rows,
     )

@@ -1,6 +1,6 @@
 """Latency of two MobileNetV2 towers: Keras, its compiled call, LiteRT and PyTorch, in turns.
 
-    python benchmarks/inference.py [--rounds 3] [--calls 100] [--threads 2] [--short]
+    python benchmarks/inference.py [--rounds 3] [--steps 100] [--threads 2] [--short]
 
 Protocol: two MobileNetV2 towers on pictures of 96×96, each projected to 128, averaged and
 concatenated, 10 classes. Weights are random, and normalizations have the statistics of a batch: see
@@ -20,14 +20,13 @@ third as many calls at batch 32.
 The ratios are of medians within a round: to `predict`, and to the fastest of PyTorch's rows.
 """
 
-import argparse
 import os
 import pathlib
 import tempfile
 import time
 
 import numpy as np
-from turns import add_ratio, answer, processor, run_job, take_turns, version
+from turns import add_ratio, answer, arguments, run_job, settings, take_turns, version
 
 BATCHES = (1, 32)
 SHAPE = (96, 96, 3)
@@ -172,14 +171,8 @@ def in_torch(compiled, channels_last, threads, calls, freezing=False):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--short", action="store_true", help="one round of few calls, to try it")
-    options = parser.parse_args()
-    rounds, calls = (1, 6) if options.short else (options.rounds, options.calls)
-    given = (options.threads, calls)
+    options = arguments(__doc__, rounds=3, steps=100)
+    given = (options.threads, options.steps)
     with tempfile.TemporaryDirectory() as folder:
         jobs = {
             "Keras, predict": ("in_predict", *given),
@@ -202,7 +195,7 @@ def main():
         rows = take_turns(
             __file__,
             jobs,
-            rounds,
+            options.rounds,
             threads=options.threads,
             environment={"TORCHINDUCTOR_CACHE_DIR": os.path.join(folder, "inductor")},
         )
@@ -213,16 +206,11 @@ def main():
     from seeds import report
 
     report(
-        "inference" + ("_short" if options.short else ""),
+        "inference" + options.suffix,
         rows,
         f"Two MobileNetV2 towers at 96×96, inference, {options.threads} threads",
-        seeds=rounds,
-        counted="round",
-        threads=options.threads,
-        calls=calls,
-        device=processor(),
+        **settings(options),
         **sizes,
-        torch=version("torch"),
         litert=version("ai-edge-litert"),
     )
 
