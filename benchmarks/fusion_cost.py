@@ -9,8 +9,8 @@ of the steps, for a sample; memory is by how much the peak of what TensorFlow ha
 a step is above what it holds before, for a sample: features and weights are not in it, gradients
 are. TensorFlow counts that where it is built with oneDNN, as on x86, but for tensors below 256 KB;
 the memory of a process is too coarse, since it keeps what it has freed. Each layer has a process of
-its own. "tensor" ends where (1 + width)^M exceeds a million; beyond a step of a second, or of a
-gigabyte, no larger size is tried.
+its own. "tensor" ends where (1 + width)^M exceeds a million; what would need more than two gigabytes
+if it grew with the square is left out, so that its lines end early.
 
 Layers: all of mm.layers.FUSIONS with their defaults; those that exchange between modalities, MMTM,
 attention bottleneck and cross-modal non-local block, whole and in chunks of 64 queries; `matching`:
@@ -25,7 +25,7 @@ from turns import answer, arguments, settings, take_turns
 
 BASE = {"N": 256, "M": 2, "D": 64, "B": 32}
 GRID = {
-    "N": (64, 256, 1024),
+    "N": (64, 128, 256, 512),
     "M": (2, 3, 4, 8),
     "D": (16, 64, 256),
     "B": (8, 32, 128),
@@ -45,7 +45,7 @@ FUSIONS = (
 OTHERS = ("MMTM", "bottleneck", "non_local", "non_local, chunks", "matching", "gates")
 LAYERS = (*FUSIONS, *OTHERS)
 CHUNK = 64
-LONGEST, LARGEST = 1.0, 1e9  # seconds and bytes of a step; beyond, nothing larger is tried
+LONGEST, LARGEST = 1.0, 2e9  # seconds and bytes of a step
 MICROSECONDS, KILOBYTES = "µs a sample", "KB a sample"
 
 
@@ -96,18 +96,20 @@ def measure(name, grid, repeats, threads):
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     figures, known = {}, {}
     for axis, values in grid.items():
+        before = None  # the smaller value, with its bytes
         for value in values:
-            sizes = tuple(sizes_of(axis, value).values())
-            if sizes not in known:
-                known[sizes] = measure_step(name, *sizes, repeats)
-            seconds, size = known[sizes] or (None, None)
-            if seconds is None:
+            sizes = sizes_of(axis, value)
+            key = tuple(sizes.values())
+            if key not in known:
+                # Time and memory grow with the square at most.
+                too_large = before and before[1] * (value / before[0]) ** 2 > LARGEST
+                known[key] = None if too_large else measure_step(name, *key, repeats)
+            if known[key] is None:
                 break
-            batch = sizes_of(axis, value)["B"]
-            figures[f"{MICROSECONDS}, {axis} = {value}"] = 1e6 * seconds / batch
-            figures[f"{KILOBYTES}, {axis} = {value}"] = size / 1e3 / batch
-            if seconds > LONGEST or size > LARGEST:
-                break
+            seconds, size = known[key]
+            figures[f"{MICROSECONDS}, {axis} = {value}"] = 1e6 * seconds / sizes["B"]
+            figures[f"{KILOBYTES}, {axis} = {value}"] = size / 1e3 / sizes["B"]
+            before = (value, size)
     return figures
 
 
@@ -173,7 +175,7 @@ def tabled(rows):
 
 
 def largest(axis):
-    return max(value for value in GRID[axis] if value)
+    return GRID[axis][-1]
 
 
 def draw(rows, path):
