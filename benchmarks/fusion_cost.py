@@ -9,8 +9,8 @@ of the steps, for a sample; memory is by how much the peak of what TensorFlow ha
 a step is above what it holds before, for a sample: features and weights are not in it, gradients
 are. TensorFlow counts that where it is built with oneDNN, as on x86, but for tensors below 256 KB;
 the memory of a process is too coarse, since it keeps what it has freed. Each layer has a process of
-its own. "tensor" ends where (1 + width)^M exceeds a million; what would need more than two gigabytes
-if it grew with the square is left out, so that its lines end early.
+its own. "tensor" ends where (1 + width)^M exceeds a million; what would need more than two
+gigabytes if it grew with the square is left out, so that its line ends early.
 
 Layers: all of mm.layers.FUSIONS with their defaults; those that exchange between modalities, MMTM,
 attention bottleneck and cross-modal non-local block, whole and in chunks of 64 queries; `matching`:
