@@ -170,6 +170,7 @@ def main():
         f"build_mcnn by the backend of Keras, batch {BATCH}, {options.threads} threads",
         **settings(options),
         epochs=epochs,
+        load=os.getloadavg()[2],
         jax=version("jax"),
         **parameters,
     )

@@ -18,6 +18,7 @@ similarity and alignment of every pair of modalities, as in build_cmn; `gates` o
 """
 
 import itertools
+import os
 import statistics
 import time
 
@@ -240,6 +241,7 @@ def main():
         + ", ".join(f"{letter} = {value}" for letter, value in BASE.items())
         + f", and how often more for a larger one, {options.threads} threads",
         **settings(options),
+        load=os.getloadavg()[2],
         chunk=CHUNK,
         curves=rows,
     )

@@ -211,6 +211,7 @@ def main():
         f"Two MobileNetV2 towers at 96×96, inference, {options.threads} threads",
         **settings(options),
         **sizes,
+        load=os.getloadavg()[2],
         litert=version("ai-edge-litert"),
     )
 
