@@ -1,6 +1,6 @@
 """Latency of two MobileNetV2 towers: Keras, its compiled call, LiteRT and PyTorch, in turns.
 
-    python benchmarks/inference.py [--rounds 3] [--steps 100] [--threads 2] [--short]
+    python benchmarks/inference.py [--rounds 2] [--steps 60] [--threads 2] [--short]
 
 Protocol: two MobileNetV2 towers on pictures of 96×96, each projected to 128, averaged and
 concatenated, 10 classes. Weights are random, and normalizations have the statistics of a batch: see
@@ -171,7 +171,7 @@ def in_torch(compiled, channels_last, threads, calls, freezing=False):
 
 
 def main():
-    options = arguments(__doc__, rounds=3, steps=100)
+    options = arguments(__doc__, rounds=2, steps=60)
     given = (options.threads, options.steps)
     with tempfile.TemporaryDirectory() as folder:
         jobs = {
