@@ -3,15 +3,15 @@
     python benchmarks/backends.py [--rounds 2] [--steps 32] [--threads 2] [--short]
 
 Protocol: `build_mcnn` of a picture (32×32) and a second of sound (8 kHz, as a spectrogram), a small
-CNN for each, and of one picture at 96×96 for MobileNetV2; 10 classes, SGD, batch 32, NumPy arrays in
-memory, `fit` and `predict`. TensorFlow is not compiled with XLA, which costs on CPU, JAX always is,
+CNN for each, and of one picture at 96×96 for MobileNetV2; 10 classes, SGD, batch 32, NumPy arrays
+in memory, `fit` and `predict`. TensorFlow is not compiled with XLA, which costs on CPU, JAX always is,
 PyTorch is eager: that is what Keras does with `jit_compile` of `mm.training.jit_compile()`. A row
 is a process of its own; rows take turns, once a round, on the same cores. `samples/s` is that of
 the median of the epochs; graphs are made and compiled in the check before them.
 
 All backends read the weights of one file. Before a row is timed, its outputs must be those of
-TensorFlow within 1e-4, and so must they after three steps of SGD, within 1e-3. JAX and PyTorch must
-be installed: their rows are left out if not.
+TensorFlow within 1e-4, and so must the losses of three steps of SGD, and the outputs after them,
+within 1e-3. JAX and PyTorch must be installed: their rows are left out if not.
 """
 
 import os
@@ -60,12 +60,12 @@ def built(network):
 
 
 def checked_outputs(model, inputs, labels):
-    """Returns outputs for a batch as the weights are, and after a few steps of training."""
+    """Returns outputs for a batch before and after a few steps of training, and their losses."""
     some = {name: x[:BATCH] for name, x in inputs.items()}
     before = model.predict(some, verbose=0)["label"]
-    for _ in range(STEPS):
-        model.train_on_batch(some, labels[:BATCH])
-    return {"before": before, "after": model.predict(some, verbose=0)["label"]}
+    losses = [float(model.train_on_batch(some, labels[:BATCH])) for _ in range(STEPS)]
+    after = model.predict(some, verbose=0)["label"]
+    return {"outputs before": before, "losses in": losses, "outputs after": after}
 
 
 def write_reference(folder, network):
@@ -88,11 +88,12 @@ def measure(folder, network, backend, epochs, threads):
     model.load_weights(pathlib.Path(folder, f"{network}.weights.h5"))
     expected = np.load(pathlib.Path(folder, f"{network}.npz"))
     found = checked_outputs(model, inputs, labels)
-    for when, largest in (("before", OUTPUTS), ("after", AFTER_TRAINING)):
-        difference = np.abs(found[when] - expected[when]).max()
+    for what, values in found.items():
+        largest = OUTPUTS if what == "outputs before" else AFTER_TRAINING
+        difference = np.abs(values - expected[what]).max()
         if difference > largest:
             raise RuntimeError(
-                f"The outputs of {backend} {when} training must be those of TensorFlow within "
+                f"The {what} training with {backend} must be those of TensorFlow within "
                 f"{largest}. Their difference is {difference}."
             )
 
