@@ -4,8 +4,8 @@
 
 Protocol: `build_mcnn` of a picture (32×32) and a second of sound (8 kHz, as a spectrogram), a small
 CNN for each, and of one picture at 96×96 for MobileNetV2; 10 classes, SGD, batch 32, NumPy arrays
-in memory, `fit` and `predict`. TensorFlow is not compiled with XLA, which costs on CPU, JAX always is,
-PyTorch is eager: that is what Keras does with `jit_compile` of `mm.training.jit_compile()`. A row
+in memory, `fit` and `predict`. TensorFlow is not compiled with XLA, which costs on CPU, JAX always
+is, PyTorch is eager: that is what Keras does with `jit_compile` of `mm.training.jit_compile()`. A row
 is a process of its own; rows take turns, once a round, on the same cores. `samples/s` is that of
 the median of the epochs; graphs are made and compiled in the check before them.
 
@@ -91,7 +91,7 @@ def measure(folder, network, backend, epochs, threads):
     for what, values in found.items():
         largest = OUTPUTS if what == "outputs before" else AFTER_TRAINING
         difference = np.abs(values - expected[what]).max()
-        if difference > largest:
+        if not difference <= largest:  # nor NaN
             raise RuntimeError(
                 f"The {what} training with {backend} must be those of TensorFlow within "
                 f"{largest}. Their difference is {difference}."
