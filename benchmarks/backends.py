@@ -5,9 +5,9 @@
 Protocol: `build_mcnn` of a picture (32×32) and a second of sound (8 kHz, as a spectrogram), a small
 CNN for each, and of one picture at 96×96 for MobileNetV2; 10 classes, SGD, batch 32, NumPy arrays
 in memory, `fit` and `predict`. TensorFlow is not compiled with XLA, which costs on CPU, JAX always
-is, PyTorch is eager: that is what Keras does with `jit_compile` of `mm.training.jit_compile()`. A row
-is a process of its own; rows take turns, once a round, on the same cores. `samples/s` is that of
-the median of the epochs; graphs are made and compiled in the check before them.
+is, PyTorch is eager: that is what Keras does with `jit_compile` of `mm.training.jit_compile()`. A
+row is a process of its own; rows take turns, once a round, on the same cores. `samples/s` is that
+of the median of the epochs; graphs are made and compiled in the check before them.
 
 All backends read the weights of one file. Before a row is timed, its outputs must be those of
 TensorFlow within 1e-4, and so must the losses of three steps of SGD, and the outputs after them,
