@@ -10,7 +10,7 @@ a step is above what it holds before, for a sample: features and weights are not
 are. TensorFlow counts that where it is built with oneDNN, as on x86, but for tensors below 256 KB;
 the memory of a process is too coarse, since it keeps what it has freed. Each layer has a process of
 its own. "tensor" ends where (1 + width)^M exceeds a million; what would need more than two
-gigabytes if it grew with the square is left out, so that its line ends early.
+gigabytes if it grew with the square of N or M is left out, so that its line ends early.
 
 Layers: all of mm.layers.FUSIONS with their defaults; those that exchange between modalities, MMTM,
 attention bottleneck and cross-modal non-local block, whole and in chunks of 64 queries; `matching`:
@@ -46,7 +46,7 @@ FUSIONS = (
 OTHERS = ("MMTM", "bottleneck", "non_local", "non_local, chunks", "matching", "gates")
 LAYERS = (*FUSIONS, *OTHERS)
 CHUNK = 64
-LONGEST, LARGEST = 1.0, 2e9  # seconds and bytes of a step
+LONGEST, LARGEST = 1.0, 2e9  # seconds that one size is timed for; bytes of a step
 MICROSECONDS, KILOBYTES = "µs a sample", "KB a sample"
 
 
@@ -102,8 +102,8 @@ def measure(name, grid, repeats, threads):
             sizes = sizes_of(axis, value)
             key = tuple(sizes.values())
             if key not in known:
-                # Time and memory grow with the square at most.
-                too_large = before and before[1] * (value / before[0]) ** 2 > LARGEST
+                power = 2 if axis in "NM" else 1  # as which memory grows at most
+                too_large = before and before[1] * (value / before[0]) ** power > LARGEST
                 known[key] = None if too_large else measure_step(name, *key, repeats)
             if known[key] is None:
                 break
