@@ -142,19 +142,28 @@ def since_start() -> float:
     return time.time() - float(os.environ[STARTED])
 
 
-def add_ratio(rows: Rows, figure: str, baselines: Iterable[str], name: str) -> None:
-    """Adds `name` to every row that has `figure`: its ratio to the largest of the baselines.
+def add_ratio(
+    rows: Rows, figure: str, baselines: Iterable[str], name: str, *, smaller: bool = False
+) -> None:
+    """Adds `name` to every row that has `figure`: how many times as fast it is as the baselines.
 
     The ratio is taken within each round, as the machine may be slower in another.
+
+    Args:
+        rows: As `take_turns` returns them.
+        figure: Of speed, or of time.
+        baselines: Rows, of which the fastest in each round counts.
+        name: Of the figure that is added.
+        smaller: Whether the smaller of two figures is the faster, as it is of milliseconds.
     """
     present = [rows[row][figure] for row in baselines if figure in rows.get(row, {})]
     if not present:
         return
-    largest = [max(values) for values in zip(*present, strict=True)]
+    fastest = [(min if smaller else max)(values) for values in zip(*present, strict=True)]
     for row in rows.values():
         if figure in row:
-            pairs = zip(row[figure], largest, strict=True)
-            row[name] = [round(value / other, 4) for value, other in pairs]
+            pairs = zip(row[figure], fastest, strict=True)
+            row[name] = [round(b / a if smaller else a / b, 4) for a, b in pairs]
 
 
 def version(package: str) -> str | None:
