@@ -32,6 +32,19 @@ def needed_inputs(inputs, outputs):
     return inputs
 
 
+def keep_policy(model: keras.Model) -> None:
+    """Gives a model the mixed policy that layers of it have.
+
+    Keras saves the policy of each layer, but not that of the graph, by which `compile` decides
+    whether to scale the loss; a graph made of layers anew has the policy of the moment.
+    """
+    if isinstance(model, keras.Model):
+        for layer in all_layers(model):
+            if layer.compute_dtype != layer.variable_dtype:
+                model.dtype_policy = layer.dtype_policy
+                return
+
+
 def is_graph(model: keras.Model) -> bool:
     """Returns whether a model is functional, or a Sequential that has its input."""
     if isinstance(model, keras.Sequential):

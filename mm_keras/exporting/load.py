@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from mm_keras._checks import check_choice
+from mm_keras._graphs import keep_policy
 from mm_keras.exporting.exported_model import ExportedModel
 from mm_keras.exporting.litert import LiteRTModel
 from mm_keras.exporting.onnx_model import ONNXModel
@@ -21,9 +22,11 @@ READERS = {".tflite": LiteRTModel, ".onnx": ONNXModel}
 def load(path: str | os.PathLike) -> keras.Model | ExportedModel:
     """Returns the model in a file or folder; each has `predict` from dict to dict by names.
 
-    A `.keras` file becomes a `keras.Model` again; one that holds code, as a Lambda layer does, is
-    refused, also after `keras.config.enable_unsafe_deserialization()`. A SavedModel is a program,
-    which TensorFlow runs when it predicts: load only those that you trust.
+    A `.keras` file becomes a `keras.Model` again, with the dtype policy that it was built under, so
+    that `compile` scales the loss of `mixed_float16`, which `keras.saving.load_model` forgets. A
+    file that holds code, as a Lambda layer does, is refused, also after
+    `keras.config.enable_unsafe_deserialization()`. A SavedModel is a program, which TensorFlow runs
+    when it predicts: load only those that you trust.
 
     Args:
         path: Of a `.keras`, `.tflite` or `.onnx` file, or of the folder of a SavedModel.
@@ -70,12 +73,14 @@ def _load_keras(path: pathlib.Path) -> keras.Model:
             f"Received: path={path}, which has {code}."
         )
     try:
-        return keras.saving.load_model(path, safe_mode=True)
+        model = keras.saving.load_model(path, safe_mode=True)
     except (ValueError, TypeError) as error:
         raise ValueError(
             "`path` must be a .keras file whose classes are known here: import what defines them. "
             f"Received: path={path}. Keras says: {error}"
         ) from error
+    keep_policy(model)
+    return model
 
 
 def _class_names(config: Any) -> set[str]:
