@@ -1,5 +1,6 @@
 """What several parts of the package ask of functional graphs."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -43,6 +44,18 @@ def keep_policy(model: keras.Model) -> None:
             if layer.compute_dtype != layer.variable_dtype:
                 model.dtype_policy = layer.dtype_policy
                 return
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str | None):
+    """Sets the dtype policy of the process for a while; with `None` it stays."""
+    before = keras.config.dtype_policy()
+    if name is not None:
+        keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def is_graph(model: keras.Model) -> bool:

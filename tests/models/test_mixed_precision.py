@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import mm_keras as mm
+from mm_keras._graphs import dtype_policy
 from mm_keras.losses import classification
-from mm_keras.testing.compare import dtype_policy
 from tests.conformance import builder_cases
 from tests.conformance.cases import LABELS, MIXTURE, VECTORS, VECTORS_BATCH, floats
 
@@ -108,7 +108,11 @@ def test_loaded_and_shipped_models_keep_their_policy(mixed, tmp_path):
     mixed.save(tmp_path / "model.keras")
     loaded = mm.load(tmp_path / "model.keras")
     shipped = mm.inference_model(mixed)
+    assert keras.config.dtype_policy().name == "float32"
     assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    states = ([v.numpy() for v in model.optimizer.variables] for model in (mixed, loaded))
+    for old, new in zip(*states, strict=True):
+        np.testing.assert_array_equal(old, new)
     for model in (loaded, shipped, mm.inference_model(loaded)):
         assert model.dtype_policy.name == "mixed_float16"
         policies = {layer.name: layer.dtype_policy.name for layer in model.layers}
@@ -135,7 +139,8 @@ def test_heads_compute_in_float32():
         model = mm.build_mcnn({"a": mm.Features(1)}, mm.Regression(2), width=1)
     head = model.get_layer("label_logits")
     head.set_weights([np.array([[0.0, 0.0]]), np.array([1000.0, 1000.2])])
-    np.testing.assert_allclose(model.predict(np.zeros((1, 1)), verbose=0)["label"], [[1e3, 1000.2]])
+    found = model.predict({"a": np.zeros((1, 1))}, verbose=0)["label"]
+    np.testing.assert_allclose(found, [[1e3, 1000.2]])
 
 
 @pytest.mark.parametrize("name", mm.layers.FUSIONS)
@@ -188,11 +193,12 @@ def test_groups_of_weights_share_one_scale():
     """A rate for each modality, within the optimizer that scales."""
     with dtype_policy("mixed_float16"):
         model = mm.build_mcnn(VECTORS, 3, width=8)
-    optimizer = mm.training.modality_optimizer(model, {"left": 0.0}, keras.optimizers.SGD(0.1))
-    model.compile(optimizer, classification(), jit_compile=False)
-    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    model.compile(keras.optimizers.SGD(0.1), classification(), jit_compile=False)
     kept, moved = (model.get_layer(f"{key}_projection").get_weights() for key in VECTORS)
-    model.train_on_batch(VECTORS_BATCH, LABELS)
+    rates = mm.training.ModalityRates({"left": 0.0})
+    model.fit(VECTORS_BATCH, LABELS, verbose=0, callbacks=[rates])
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert isinstance(model.optimizer.inner_optimizer, mm.training.GroupedOptimizer)
     after = [model.get_layer(f"{key}_projection").get_weights() for key in VECTORS]
     np.testing.assert_array_equal(kept[0], after[0][0])
     assert np.any(moved[0] != after[1][0])
