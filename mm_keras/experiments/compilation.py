@@ -7,7 +7,6 @@ import keras
 
 from mm_keras.experiments.config import Experiment
 from mm_keras.experiments.losses import losses_of
-from mm_keras.experiments.optimizers import OPTIMIZERS
 from mm_keras.models import Head, Regression
 from mm_keras.models.heads import check_heads
 from mm_keras.training import jit_compile
@@ -36,9 +35,7 @@ def _metrics(experiment: Experiment, heads: Mapping[str, Head]) -> Mapping[str, 
 
 
 def _optimizer(experiment: Experiment) -> keras.optimizers.Optimizer:
-    named = isinstance(experiment.optimizer, str) and experiment.optimizer.lower()
-    made = OPTIMIZERS[named]() if named in OPTIMIZERS else experiment.optimizer
-    optimizer = keras.optimizers.get(made)
+    optimizer = keras.optimizers.get(experiment.optimizer)
     if experiment.learning_rate is not None:
         optimizer.learning_rate = experiment.learning_rate
     return optimizer

@@ -13,6 +13,7 @@ _NO_NAMES = (
     keras.optimizers.Optimizer,
     keras.optimizers.LossScaleOptimizer,  # the precision says whether there is one
     getattr(keras.optimizers, "MultiOptimizer", None),  # holds others
+    keras.optimizers.Lamb,  # Keras 3.15 can't read it from a file
 )
 OPTIMIZERS = {
     name.lower(): cls
@@ -64,8 +65,7 @@ def read_optimizer(where: str, described: Any, learning_rate: Any = None) -> Any
             f"`{where}` must be what keras.optimizers.{cls.__name__} takes. Received: "
             f"{described!r}. Keras says: {error}"
         ) from error
-    # With the module, since Keras 3.15 does not find Lamb by its name.
-    return {"module": "keras.optimizers", "class_name": cls.__name__, "config": options}
+    return {"class_name": cls.__name__, "config": options}
 
 
 def _arguments(cls: type) -> Mapping[str, inspect.Parameter]:

@@ -27,8 +27,9 @@ if "LOGICAL_CPUS" in os.environ:
 else:
     strategy = mm.distribute.strategy()
 
-from tests.distribute.cases import CASES, EPOCHS, samples
+from tests.distribute.cases import CASES, CLIPPED, EPOCHS, samples
 
+UNVALIDATED = [*CLIPPED, "accumulated"]
 workers = mm.distribute.Workers(strategy)
 folder = pathlib.Path(sys.argv[1])
 found = {"rank": workers.rank, "count": workers.count, "chief": workers.is_chief}
@@ -57,7 +58,8 @@ def compiled(name):
 def curve(name):
     case, model = CASES[name], compiled(name)
     data = case.data(model)
-    validation = data if workers.count == 2 else None  # once: it takes a while to trace
+    # Once, and not of every case: it takes a while to trace.
+    validation = data if workers.count == 2 and name not in UNVALIDATED else None
     history = mm.distribute.fit(
         model, data, epochs=EPOCHS, validation_data=validation, verbose=0, **case.options
     )
@@ -65,6 +67,8 @@ def curve(name):
         "history": history.history,
         "digest": digest(model),
         "replicas": replica_digests(model),
+        "weights": [weight.tolist() for weight in model.get_weights()],
+        "limit": getattr(model.optimizer, name, None),
     }, model
 
 
@@ -140,6 +144,15 @@ def resumed():
     return {"loss": losses, "digest": digest(model)}
 
 
+def refused():
+    """Accumulation by several replicas of one process."""
+    try:
+        model = compiled("accumulated")
+        mm.distribute.fit(model, CASES["accumulated"].data(model), verbose=0)
+    except ValueError as error:
+        return {"message": str(error)}
+
+
 def killed():
     """The last worker dies in a step."""
 
@@ -171,9 +184,13 @@ for name in sys.argv[2].split(","):
     else:
         if name == "killed":  # the dying worker writes nothing more
             (folder / f"rank_{workers.rank}.json").write_text(json.dumps(found))
-        found[name] = {"average": average, "uneven": uneven, "resumed": resumed, "killed": killed}[
-            name
-        ]()
+        found[name] = {
+            "average": average,
+            "uneven": uneven,
+            "resumed": resumed,
+            "refused": refused,
+            "killed": killed,
+        }[name]()
     print(f"{name}: {time.process_time():.1f} s of CPU time so far", flush=True)
 (folder / f"rank_{workers.rank}.json").write_text(json.dumps(found))
 if "killed" not in found:
