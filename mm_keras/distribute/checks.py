@@ -1,7 +1,6 @@
 """Checks of the arguments that fit, evaluate and predict share."""
 
 import keras
-import tensorflow as tf
 
 from mm_keras._checks import check_int
 from mm_keras.training import GroupedOptimizer
@@ -14,19 +13,15 @@ def check_steps(argument: str, steps: int | None) -> None:
 
 
 def check_accumulation(model: keras.Model) -> None:
-    """Raises for gradient accumulation where Keras has none: several replicas of one process."""
-    optimizer, strategy = model.optimizer, model.distribute_strategy
+    """Raises for gradient accumulation with several replicas, where Keras has none."""
+    optimizer, replicas = model.optimizer, model.distribute_strategy.num_replicas_in_sync
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     parts = optimizer.members if isinstance(optimizer, GroupedOptimizer) else [optimizer]
     steps = parts[0].gradient_accumulation_steps
-    if (
-        steps
-        and strategy.num_replicas_in_sync > 1
-        and isinstance(strategy, tf.distribute.MirroredStrategy)
-    ):
+    if steps and replicas > 1:
         raise ValueError(
-            "`gradient_accumulation_steps` of the optimizer must be None under a MirroredStrategy "
-            "of several replicas, where Keras can't accumulate: start a worker for each device "
-            f"(mm.distribute.launch), or make batches larger. Received: {steps}."
+            "`gradient_accumulation_steps` of the optimizer must be None with several replicas, "
+            "where Keras can't accumulate: smaller batches and a smaller learning rate come "
+            f"closest, or more replicas. Received: {steps}, {replicas} replicas."
         )

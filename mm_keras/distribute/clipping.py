@@ -1,8 +1,7 @@
 """Clipping of the gradient of the whole batch, not of a replica's part of it.
 
 Keras clips what each replica has, and sums after. Here each of N replicas applies the sum / N, with
-limits / N: N clipped parts sum to the clipped sum, also where the optimizer accumulates gradients
-over steps before it clips. Without clipping nothing more is sent.
+limits / N: N clipped parts sum to the clipped sum. Without clipping nothing more is sent.
 """
 
 import contextlib

@@ -26,7 +26,6 @@ class Case:
         data: Returns batches to train on, from the model.
         options: Further arguments of `fit`.
         optimizer: Returns the optimizer.
-        mirrored: Whether several replicas of one process can train so.
     """
 
     build: Callable[[], keras.Model]
@@ -34,7 +33,6 @@ class Case:
     data: Callable[[keras.Model], tf.data.Dataset]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: Callable[[], keras.optimizers.Optimizer] = lambda: keras.optimizers.Adam(0.01)
-    mirrored: bool = True
 
     def model(self) -> keras.Model:
         """Returns the compiled model, always with the same weights."""
@@ -114,14 +112,13 @@ CASES = {
 }
 
 
-def _small(optimizer, mirrored=True):
+def _small(optimizer):
     """A network of one modality, with ragged batches, for what an optimizer does."""
     return Case(
         lambda: mm.build_mcnn({"a": A}, CLASSES, width=4),
         lambda model: {"loss": LOSS},
         lambda model: samples(19, optional=False).batch(5),
         optimizer=optimizer,
-        mirrored=mirrored,
     )
 
 
@@ -133,7 +130,4 @@ CLIPPED = {
 }
 for _name, _limit in CLIPPED.items():
     CASES[_name] = _small(lambda limit=_limit: keras.optimizers.SGD(0.5, 0.9, **limit))
-CASES["accumulated"] = _small(
-    lambda: keras.optimizers.SGD(0.5, 0.9, gradient_accumulation_steps=2, global_clipnorm=0.1),
-    mirrored=False,
-)
+ACCUMULATED = _small(lambda: keras.optimizers.SGD(0.5, gradient_accumulation_steps=2))

@@ -17,7 +17,6 @@ from tests.distribute.cases import CASES, CLIPPED, EPOCHS, LOSS, samples
 
 ROOT = pathlib.Path(mm.__file__).parent.parent
 BUILDERS = ["mcnn", "dml", "afe"]
-MIRRORED = [name for name, case in CASES.items() if case.mirrored]
 pytestmark = pytest.mark.slow
 
 
@@ -88,7 +87,7 @@ def assert_same_curves(found, expected, validated=False):
 def test_two_workers_train_as_one(two, alone, name):
     found = [rank[name] for rank in two[0]]
     validated = "val_loss" in found[0]["history"]
-    assert validated or name in ("accumulated", *CLIPPED)
+    assert validated or name in CLIPPED
     assert_same_curves(found[0]["history"], alone[name][0], validated)
     for weight, expected in zip(found[0]["weights"], alone[name][1].get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, atol=1e-4)
@@ -187,13 +186,13 @@ def test_three_workers_train_as_one(three, alone, name):
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("mirrored"), [*MIRRORED, "refused"], LOGICAL_CPUS="2")[0]
+    return run(tmp_path_factory.mktemp("mirrored"), [*CASES, "refused"], LOGICAL_CPUS="2")[0]
 
 
-def test_replicas_of_one_process_do_not_accumulate(mirrored):
+def test_several_replicas_do_not_accumulate(mirrored):
     message = mirrored["refused"]["message"]
-    assert "`gradient_accumulation_steps` of the optimizer must be None under a Mirr" in message
-    assert message.endswith("Received: 2.")
+    assert "`gradient_accumulation_steps` of the optimizer must be None with several" in message
+    assert message.endswith("Received: 2, 2 replicas.")
 
 
 @pytest.mark.parametrize("name", CLIPPED)
@@ -209,7 +208,7 @@ def test_clipping_is_of_the_whole_gradient(mirrored, alone, name):
     assert abs(other["loss"][-1] - history["loss"][-1]) > 0.05
 
 
-@pytest.mark.parametrize("name", MIRRORED)
+@pytest.mark.parametrize("name", CASES)
 def test_two_replicas_train_as_one(mirrored, alone, name):
     assert_same_curves(mirrored[name]["history"], alone[name][0])
     one, other = mirrored[name]["replicas"]
