@@ -223,6 +223,9 @@ def _compilation(config: Mapping[str, Any]) -> dict[str, Any]:
         check_number("compile.learning_rate", rate)
     if "optimizer" in part:
         part["optimizer"] = read_optimizer("compile.optimizer", part["optimizer"], rate)
+        own = part["optimizer"]["config"] if isinstance(part["optimizer"], Mapping) else {}
+        if rate is None and isinstance(own.get("learning_rate"), int | float):
+            part["learning_rate"] = own["learning_rate"]  # for what trains further
     return part
 
 

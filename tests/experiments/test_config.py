@@ -114,6 +114,8 @@ def test_reads_how_to_compile(tmp_path):
     found = read_config(write(tmp_path, text + "precision: mixed_bfloat16\n"))
     assert (found.precision, found.jit_compile) == ("mixed_bfloat16", True)
     assert found.steps_per_execution == 3
+    described = text.replace("learning_rate: 0.001, ", "").replace("clipnorm", "learning_rate")
+    assert read_config(write(tmp_path, described)).learning_rate == 1
     optimizer = keras.optimizers.get(found.optimizer)
     assert type(optimizer) is keras.optimizers.AdamW
     assert (optimizer.clipnorm, optimizer.gradient_accumulation_steps) == (1, 4)
