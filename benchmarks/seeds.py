@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from mm_keras.experiments.run import Outcome, versions
+from mm_keras.experiments.outcome import Outcome
+from mm_keras.experiments.versions import versions
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 Figures = Mapping[str, float]

@@ -1,5 +1,6 @@
 """What several parts of the package ask of functional graphs."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -30,6 +31,31 @@ def needed_inputs(inputs, outputs):
             continue
         inputs = others
     return inputs
+
+
+def keep_policy(model: keras.Model) -> None:
+    """Gives a model the mixed policy that layers of it have.
+
+    Keras saves the policy of each layer, but not that of the graph, by which `compile` decides
+    whether to scale the loss; a graph made of layers anew has the policy of the moment.
+    """
+    if isinstance(model, keras.Model):
+        for layer in all_layers(model):
+            if layer.compute_dtype != layer.variable_dtype:
+                model.dtype_policy = layer.dtype_policy
+                return
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str | None):
+    """Sets the dtype policy of the process for a while; with `None` it stays."""
+    before = keras.config.dtype_policy()
+    if name is not None:
+        keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def is_graph(model: keras.Model) -> bool:

@@ -22,6 +22,12 @@ example of a CONFIG.yaml:
   seed: 0
   output: runs/digits
 
+on an accelerator, and for batches larger than its memory:
+
+  precision: mixed_bfloat16  # or mixed_float16, whose loss is then scaled
+  compile: {optimizer: {name: adam, clipnorm: 1.0, gradient_accumulation_steps: 4},
+            jit_compile: auto, steps_per_execution: 8}   # auto: XLA, but not on CPU
+
 the folder examples/ has one for each builder. Other kinds of dataset; paths start from the current
 folder:
 
@@ -220,7 +226,7 @@ def _train(options: argparse.Namespace, console) -> int:
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import outcome_table, read_config, run_experiment
     from mm_keras.experiments.interruption import run_checkpoints
-    from mm_keras.experiments.run import write_metrics
+    from mm_keras.experiments.write_metrics import write_metrics
 
     found = distribute.cluster_workers()
     if options.workers not in ("auto", found):
@@ -360,7 +366,7 @@ def _info(options: argparse.Namespace, console) -> int:
     import keras
 
     from mm_keras.encoders import BACKBONES
-    from mm_keras.experiments.run import versions
+    from mm_keras.experiments.versions import versions
     from mm_keras.layers import FUSIONS
     from mm_keras.models import BUILDERS
 

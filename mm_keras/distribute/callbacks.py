@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from mm_keras.distribute.batches import Passes
+from mm_keras.distribute.workers import Workers
 from mm_keras.training import GradualUnfreezing, ModalityRates, ProgressBar
 
 # They write files, or print: one of all workers does so.
@@ -47,6 +49,20 @@ def callback_list(
         add_progbar=chief and verbose != 0,
         verbose=verbose if chief else 0,
         **params,
+    )
+
+
+def callbacks_of_pass(
+    callbacks: Any, workers: Workers, verbose: str | int, passes: Passes, model: keras.Model
+) -> keras.callbacks.CallbackList:
+    """Returns the callbacks of one pass that changes nothing: an evaluation, or predictions."""
+    return callback_list(
+        callbacks,
+        chief=workers.is_chief,
+        verbose=verbose,
+        epochs=1,
+        steps=passes.count,
+        model=model,
     )
 
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from mm_keras.distribute.batches import Batches, Passes, Source
-from mm_keras.distribute.callbacks import callback_list, check_callbacks
+from mm_keras.distribute.callbacks import callbacks_of_pass, check_callbacks
 from mm_keras.distribute.checks import check_steps
 from mm_keras.distribute.scope import create_variables, workers_of
 from mm_keras.distribute.steps import test_function
@@ -55,17 +55,9 @@ def evaluate(
     """
     check_steps("steps", steps)
     check_callbacks(callbacks)
-    evaluation = Evaluation(model, workers_of(model), dataset, steps)
-    logs = evaluation(
-        callback_list(
-            callbacks,
-            chief=evaluation.workers.is_chief,
-            verbose=verbose,
-            epochs=1,
-            steps=evaluation.passes.count,
-            model=model,
-        )
-    )
+    workers = workers_of(model)
+    evaluation = Evaluation(model, workers, dataset, steps)
+    logs = evaluation(callbacks_of_pass(callbacks, workers, verbose, evaluation.passes, model))
     if return_dict:
         return logs
     values = list(logs.values())

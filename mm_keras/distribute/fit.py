@@ -9,7 +9,7 @@ import tensorflow as tf
 from mm_keras._checks import check_int
 from mm_keras.distribute.batches import Batches, Passes, Source
 from mm_keras.distribute.callbacks import callback_list, check_callbacks
-from mm_keras.distribute.checks import check_steps
+from mm_keras.distribute.checks import check_accumulation, check_steps
 from mm_keras.distribute.class_weight import weigh_classes
 from mm_keras.distribute.evaluate import Evaluation
 from mm_keras.distribute.normalization import batch_norm as normalized
@@ -113,6 +113,7 @@ def fit(
     check_batch_norm(batch_norm)
     check_checkpoints(checkpoints, resume)
     workers = workers_of(model)
+    check_accumulation(model)
     check_callbacks(callbacks, workers.strategy.num_replicas_in_sync)
     if class_weight is not None:
         dataset = weigh_classes(model, dataset, class_weight)

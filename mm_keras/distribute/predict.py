@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_keras.distribute.batches import Batches, Passes
-from mm_keras.distribute.callbacks import callback_list, check_callbacks
+from mm_keras.distribute.callbacks import callbacks_of_pass, check_callbacks
 from mm_keras.distribute.checks import check_steps
 from mm_keras.distribute.scope import workers_of
 
@@ -60,14 +60,7 @@ def predict(
     batches = Batches(workers, dataset)
     passes = Passes(batches, steps)
     function = _function(model, batches)
-    callbacks = callback_list(
-        callbacks,
-        chief=workers.is_chief,
-        verbose=verbose,
-        epochs=1,
-        steps=passes.count,
-        model=model,
-    )
+    callbacks = callbacks_of_pass(callbacks, workers, verbose, passes, model)
     found, first = [], 0
     model.stop_predicting = False
     callbacks.on_predict_begin()

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mm_keras.distribute.batches import Batches
+from mm_keras.distribute.clipping import limits_of_parts, parts_of_sums
 from mm_keras.distribute.collectives import sum_of_replicas
 
 Function = Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]
@@ -41,10 +42,15 @@ def train_function(model: keras.Model, batches: Batches) -> Function:
         variables = model.trainable_variables
         gradients = tape.gradient(scaled, variables)
         gradients = _all_or_none_finite(model.optimizer, gradients)
+        gradients = parts_of_sums(model.optimizer, gradients)
         model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         _update_metrics(model, loss, count, (x, y, predicted, weight))
 
-    return _function(model, batches, step)
+    def limits():
+        replicas = 1 if own else batches.workers.strategy.num_replicas_in_sync
+        return limits_of_parts(model.optimizer, replicas)
+
+    return _function(model, batches, step, limits)
 
 
 def test_function(model: keras.Model, batches: Batches) -> Function:
@@ -67,12 +73,13 @@ def test_function(model: keras.Model, batches: Batches) -> Function:
     return _function(model, batches, step)
 
 
-def _function(model, batches, step) -> Function:
+def _function(model, batches, step, around=contextlib.nullcontext) -> Function:
     strategy = batches.workers.strategy
 
     @tf.autograph.experimental.do_not_convert
     def one(element):
-        strategy.run(step, args=element)
+        with around():
+            strategy.run(step, args=element)
 
     @tf.autograph.experimental.do_not_convert
     def logs():

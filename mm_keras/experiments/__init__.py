@@ -11,7 +11,9 @@ from mm_keras.experiments.config import Experiment, read_config
 from mm_keras.experiments.demo import run_demo
 from mm_keras.experiments.inspect_data import inspect_data
 from mm_keras.experiments.inspection import Inspection
-from mm_keras.experiments.run import Outcome, outcome_table, run_experiment
+from mm_keras.experiments.outcome import Outcome
+from mm_keras.experiments.outcome_table import outcome_table
+from mm_keras.experiments.run import run_experiment
 
 __all__ = [
     "Compared",

@@ -23,7 +23,9 @@ from mm_keras.evaluate import mean_interval, paired_test
 from mm_keras.experiments.config import Experiment, builder_of, parse_config, read_yaml
 from mm_keras.experiments.folds import Folds
 from mm_keras.experiments.keys import check_keys
-from mm_keras.experiments.run import Outcome, run_experiment, versions
+from mm_keras.experiments.outcome import Outcome
+from mm_keras.experiments.run import run_experiment
+from mm_keras.experiments.versions import versions
 from mm_keras.exporting import flops
 from mm_keras.models import BUILDERS
 

@@ -15,8 +15,8 @@ from mm_keras.compress import Row, cluster, prune, quantize, quantize_aware, rep
 from mm_keras.compress.quantize import kept_layers
 from mm_keras.compress.report import Metrics, accuracy
 from mm_keras.data import labels_for_outputs
+from mm_keras.experiments.compilation import compile_for
 from mm_keras.experiments.config import Experiment, read_config
-from mm_keras.experiments.run import compile_for
 from mm_keras.exporting import LiteRTModel, load
 from mm_keras.models import Head, MultiLabel, Regression, inference_model, modalities_of
 from mm_keras.models.heads import check_heads

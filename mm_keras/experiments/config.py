@@ -11,11 +11,12 @@ import yaml
 
 from mm_keras import modalities as specs
 from mm_keras import training
-from mm_keras._checks import check_choice, check_int
+from mm_keras._checks import check_choice, check_int, check_number
 from mm_keras.data import ArraySource, FolderSource, TableSource, TFRecordSource
 from mm_keras.data.sources import Described
 from mm_keras.datasets.source import Source
 from mm_keras.experiments.keys import as_mapping, check_keys
+from mm_keras.experiments.optimizers import read_optimizer
 from mm_keras.experiments.preparation import KEYS, Preparation, read_preparation
 from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, Head, MultiLabel, Regression
@@ -44,6 +45,15 @@ SOURCES = {
     "arrays": ArraySource,
     "tfrecord": TFRecordSource,
 }
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+COMPILE = (
+    "optimizer",
+    "learning_rate",
+    "loss",
+    "metrics",
+    "jit_compile",
+    "steps_per_execution",
+)
 HEADS = {cls.__name__: cls for cls in (Classification, MultiLabel, Regression)}
 MODALITIES = {name: getattr(specs, name) for name in specs.__all__ if name != "Modality"}
 
@@ -81,10 +91,15 @@ class Experiment:
         splits: Its parts.
         preparation: What is done to the samples that are trained on.
         target: For `build_afe`: the dataset of the domain whose labels are not used in training.
-        optimizer: Name of a Keras optimizer, or its serialised form.
+        optimizer: Name of a Keras optimizer, or its serialised form,
+            `{"class_name": …, "config": …}`.
         learning_rate: Of the optimizer; `None`: its default.
         loss: Name of a Keras loss, or `{head: name}`; `None`: that of each head.
         metrics: Names of Keras metrics, or `{head: names}`.
+        jit_compile: Whether to compile with XLA: `"auto"`: by the device, as
+            `mm.training.jit_compile` says.
+        steps_per_execution: Steps that run without coming back to Python.
+        precision: Dtype policy that the model is built under.
         epochs: Passes over the training split.
         callbacks: `{name: arguments}` of callbacks for training.
         checkpoint_steps: Steps between checkpoints; `None`: one at the end of each epoch.
@@ -104,6 +119,9 @@ class Experiment:
     learning_rate: float | None = None
     loss: Any = None
     metrics: Any = ("accuracy",)
+    jit_compile: bool | str = "auto"
+    steps_per_execution: int = 1
+    precision: str = "float32"
     epochs: int = 10
     callbacks: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     checkpoint_steps: int | None = None
@@ -155,7 +173,9 @@ def read_yaml(path: str | pathlib.Path, parse: Callable[[Any], Parsed]) -> Parse
 def parse_config(config: Mapping[str, Any]) -> Experiment:
     """Makes an experiment of the nested dict that a YAML file holds."""
     check_keys(
-        "config", config, ["modalities", "builder", "dataset", "compile", "fit", "seed", "output"]
+        "config",
+        config,
+        ["modalities", "builder", "dataset", "precision", "compile", "fit", "seed", "output"],
     )
     for key in ("modalities", "builder", "dataset"):
         if key not in config:
@@ -168,14 +188,15 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
     parts = {
         **builder,
         **_dataset(config["dataset"], modalities, builder["num_classes"]),
-        **_part("compile", config, ["optimizer", "learning_rate", "loss", "metrics"]),
+        **_compilation(config),
         **_part("fit", config, ["epochs", "callbacks", "checkpoint_steps"]),
-        **{key: config[key] for key in ("seed", "output") if key in config},
+        **{key: config[key] for key in ("precision", "seed", "output") if key in config},
     }
     check_int("fit.epochs", parts.get("epochs", 1))
     if parts.get("checkpoint_steps") is not None:
         check_int("fit.checkpoint_steps", parts["checkpoint_steps"])
     parts["callbacks"] = _callbacks(parts.get("callbacks", {}))
+    check_choice("precision", parts.get("precision", "float32"), PRECISIONS)
     check_int("seed", parts.get("seed", 0), minimum=0)
     if ("target" in parts) != (parts["builder"] == "build_afe"):
         raise ValueError(
@@ -191,6 +212,21 @@ def parse_config(config: Mapping[str, Any]) -> Experiment:
         )
     parts["preparation"].check(modalities, parts["num_classes"])
     return Experiment(modalities=modalities, **parts)
+
+
+def _compilation(config: Mapping[str, Any]) -> dict[str, Any]:
+    part = _part("compile", config, COMPILE)
+    check_choice("compile.jit_compile", part.get("jit_compile", "auto"), ["auto", True, False])
+    check_int("compile.steps_per_execution", part.get("steps_per_execution", 1))
+    rate = part.get("learning_rate")
+    if rate is not None:
+        check_number("compile.learning_rate", rate)
+    if "optimizer" in part:
+        part["optimizer"] = read_optimizer("compile.optimizer", part["optimizer"], rate)
+        own = part["optimizer"]["config"] if isinstance(part["optimizer"], Mapping) else {}
+        if rate is None and isinstance(own.get("learning_rate"), int | float):
+            part["learning_rate"] = own["learning_rate"]  # for what trains further
+    return part
 
 
 def _part(where: str, config: Mapping[str, Any], valid: Iterable[str]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from rich.console import Console
 from mm_keras import plots
 from mm_keras.datasets.source import Source
 from mm_keras.experiments.config import Experiment, Splits
-from mm_keras.experiments.run import Outcome, outcome_table, run_experiment, write_metrics
+from mm_keras.experiments.outcome import Outcome
+from mm_keras.experiments.outcome_table import outcome_table
+from mm_keras.experiments.run import run_experiment
+from mm_keras.experiments.write_metrics import write_metrics
 from mm_keras.modalities import Audio, Image
 
 MODALITIES = {

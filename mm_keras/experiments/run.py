@@ -1,108 +1,23 @@
-"""Trains what an experiment describes, measures it and writes it to a folder."""
+"""Trains what an experiment describes, and measures it."""
 
 import contextlib
-import dataclasses
-import importlib.metadata
-import json
-import pathlib
-import platform
-import statistics
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
-import mm_keras
-from mm_keras import distribute, plots
+from mm_keras import distribute
+from mm_keras._graphs import dtype_policy
 from mm_keras.data import check_dataset, domain_batches, labels_for_outputs
 from mm_keras.distribute import Workers
+from mm_keras.experiments.compilation import compile_for
 from mm_keras.experiments.config import CALLBACKS, Experiment
-from mm_keras.experiments.losses import losses_of
-from mm_keras.exporting import export
-from mm_keras.models import BUILDERS, Classification, Head, Regression, inference_model
+from mm_keras.experiments.measuring import Batches, measure_model
+from mm_keras.experiments.outcome import Outcome
+from mm_keras.models import BUILDERS, Classification, inference_model
 from mm_keras.models.heads import check_heads
-from mm_keras.training import Checkpoints, ProgressBar, jit_compile
-
-LATENCY_RUNS = 50
-Batches = Any  # a tf.data.Dataset of (inputs, labels); TensorFlow itself is not needed here
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What came of an experiment.
-
-    Args:
-        name: Of the model in tables.
-        model: The trained model.
-        history: `{metric: value of each epoch}`.
-        test: `{metric: value}` on the test split.
-        seconds: Wall-clock time of `fit`.
-        latency_ms: Median milliseconds of `predict_on_batch` on one sample.
-        predictions: `{head: (true, predicted)}` class numbers of classification heads on the test
-            split.
-    """
-
-    name: str
-    model: keras.Model
-    history: dict[str, list[float]]
-    test: dict[str, float]
-    seconds: float
-    latency_ms: float
-    predictions: dict[str, tuple[np.ndarray, np.ndarray]]
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of the graph that ships."""
-        return inference_model(self.model).count_params()
-
-    def report(self) -> dict[str, Any]:
-        """Returns the figures as plain JSON values."""
-        return {
-            "name": self.name,
-            "test": self.test,
-            "parameters": self.parameters,
-            "training_seconds": round(self.seconds, 2),
-            "latency_ms": round(self.latency_ms, 3),
-            "history": self.history,
-        }
-
-    def write(
-        self,
-        folder: str | pathlib.Path,
-        classes: Sequence[str] | None = None,
-        training_data: str | None = None,
-    ) -> None:
-        """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
-
-        Args:
-            folder: Made where it doesn't exist.
-            classes: Names of the classes; `None`: their numbers.
-            training_data: For the cards of the models: what it was trained on.
-        """
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, format in (("model.keras", "keras"), ("saved_model", "saved_model")):
-            # The check takes processes that import TensorFlow: `mm-keras export` makes it.
-            export(
-                self.model,
-                folder / name,
-                format=format,
-                check=False,
-                classes=dict.fromkeys(self.predictions, classes) if classes else None,
-                metrics=self.test,
-                training_data=training_data,
-            )
-        plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
-        for head, (true, predicted) in self.predictions.items():
-            count = self.model.output[head].shape[-1]
-            names = classes or [str(number) for number in range(count)]
-            figure = plots.confusion_matrix(true, predicted, names, f"{self.name}: {head}")
-            suffix = "" if len(self.predictions) == 1 else f"_{head}"
-            figure.savefig(folder / f"confusion_matrix{suffix}.png", dpi=150)
+from mm_keras.training import Checkpoints, ProgressBar
 
 
 def run_experiment(
@@ -139,9 +54,10 @@ def run_experiment(
     heads = check_heads(experiment.num_classes)
 
     def build() -> keras.Model:
-        made = BUILDERS[experiment.builder](
-            modalities, experiment.num_classes, **experiment.options
-        )
+        with dtype_policy(experiment.precision):
+            made = BUILDERS[experiment.builder](
+                modalities, experiment.num_classes, **experiment.options
+            )
         compile_for(made, experiment)
         return made
 
@@ -204,27 +120,6 @@ def run_experiment(
         shipped=shipped,
         name=name,
     )
-
-
-def compile_for(model: keras.Model, experiment: Experiment) -> None:
-    """Compiles a graph as an experiment says."""
-    heads = check_heads(experiment.num_classes)
-    model.compile(
-        _optimizer(experiment),
-        losses_of(model, experiment, heads),
-        metrics=_metrics(experiment, heads),
-        jit_compile=jit_compile(),
-    )
-
-
-def _metrics(experiment: Experiment, heads: Mapping[str, Head]) -> Mapping[str, Any]:
-    """Returns `{head: metrics}`; heads of numbers have no accuracy."""
-    if isinstance(experiment.metrics, Mapping):
-        return experiment.metrics
-    return {
-        name: [m for m in experiment.metrics if m != "accuracy" or not isinstance(head, Regression)]
-        for name, head in heads.items()
-    }
 
 
 def train_and_measure(
@@ -304,100 +199,3 @@ def train_model(
         history = model.fit(train, shuffle=False, **options).history
     seconds = time.perf_counter() - start
     return {key: [float(v) for v in values] for key, values in history.items()}, seconds
-
-
-def measure_model(
-    model: keras.Model,
-    test: Batches,
-    history: dict[str, list[float]],
-    seconds: float,
-    *,
-    classes: Sequence[str] = ("label",),
-    shipped: keras.Model | None = None,
-    name: str = "model",
-) -> Outcome:
-    """Measures a trained model; arguments are those of `train_and_measure` and `Outcome`."""
-    tested = shipped or model
-    measured = tested.evaluate(test, verbose=0, return_dict=True)
-    return Outcome(
-        name=name,
-        model=model,
-        history=history,
-        test={key: float(value) for key, value in measured.items()},
-        seconds=seconds,
-        latency_ms=measure_latency(shipped or inference_model(model), test),
-        predictions=_predictions(tested, test, classes),
-    )
-
-
-def _optimizer(experiment: Experiment) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.get(experiment.optimizer)
-    if experiment.learning_rate is not None:
-        optimizer.learning_rate = experiment.learning_rate
-    return optimizer
-
-
-def measure_latency(model: keras.Model, dataset: Batches, runs: int = LATENCY_RUNS) -> float:
-    """Returns the median milliseconds of `predict_on_batch` on one sample, after a warm-up."""
-    inputs = next(iter(dataset))[0]
-    sample = {name: np.asarray(value)[:1] for name, value in inputs.items()}
-    times = []
-    for _ in range(runs + 3):
-        start = time.perf_counter()
-        model.predict_on_batch(sample)
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[3:])
-
-
-def _predictions(model, test, classes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    predicted = model.predict(test, verbose=0)
-    labels = [batch[1] for batch in test.as_numpy_iterator()]
-    found = {}
-    for head in classes:
-        true = [label[head] if isinstance(label, Mapping) else label for label in labels]
-        true = np.concatenate(true)
-        if true.ndim == 2 and true.shape[1] == predicted[head].shape[1]:  # distributions
-            true = np.argmax(true, axis=-1)
-        found[head] = (true.ravel(), np.argmax(predicted[head], axis=-1))
-    return found
-
-
-def outcome_table(outcomes: Sequence[Outcome], title: str) -> Table:
-    """Returns a table of accuracy (or the first metric), size, time and latency."""
-    metric = next((key for key in outcomes[0].test if "loss" not in key), "loss")
-    table = Table(title=title)
-    table.add_column("model")
-    for column in (f"test {metric}", "parameters", "training s", "latency ms/sample"):
-        table.add_column(column, justify="right")
-    for outcome in outcomes:
-        table.add_row(
-            outcome.name,
-            f"{outcome.test[metric]:.3f}",
-            f"{outcome.parameters:,}",
-            f"{outcome.seconds:.1f}",
-            f"{outcome.latency_ms:.2f}",
-        )
-    return table
-
-
-def write_metrics(outcomes: Sequence[Outcome], path: str | pathlib.Path, **more: Any) -> None:
-    """Writes the figures of all models, and what they were measured with, to a JSON file."""
-    report = {
-        "models": [outcome.report() for outcome in outcomes],
-        "versions": versions(),
-        "devices": keras.distribution.list_devices(),
-        **more,
-    }
-    pathlib.Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions that decide about results."""
-    return {
-        "mm_keras": mm_keras.__version__,
-        "keras": keras.__version__,
-        "tensorflow": importlib.metadata.version("tensorflow"),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "backend": keras.config.backend(),
-    }

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from mm_keras._checks import check_choice
+from mm_keras._graphs import dtype_policy
 from mm_keras.exporting.exported_model import ExportedModel
 from mm_keras.exporting.litert import LiteRTModel
 from mm_keras.exporting.onnx_model import ONNXModel
@@ -21,9 +22,11 @@ READERS = {".tflite": LiteRTModel, ".onnx": ONNXModel}
 def load(path: str | os.PathLike) -> keras.Model | ExportedModel:
     """Returns the model in a file or folder; each has `predict` from dict to dict by names.
 
-    A `.keras` file becomes a `keras.Model` again; one that holds code, as a Lambda layer does, is
-    refused, also after `keras.config.enable_unsafe_deserialization()`. A SavedModel is a program,
-    which TensorFlow runs when it predicts: load only those that you trust.
+    A `.keras` file becomes a `keras.Model` again. One in `mixed_float16` goes on with the scale of
+    its loss and the state of its optimizer, which `keras.saving.load_model` drops unless that is
+    the process's policy. A file that holds code, as a Lambda layer does, is refused, also after
+    `keras.config.enable_unsafe_deserialization()`. A SavedModel is a program, which TensorFlow runs
+    when it predicts: load only those that you trust.
 
     Args:
         path: Of a `.keras`, `.tflite` or `.onnx` file, or of the folder of a SavedModel.
@@ -70,12 +73,26 @@ def _load_keras(path: pathlib.Path) -> keras.Model:
             f"Received: path={path}, which has {code}."
         )
     try:
-        return keras.saving.load_model(path, safe_mode=True)
+        # Keras gives the graph the process's policy, and by it scales the loss: without, not even
+        # the state of the optimizer that is in the file would fit.
+        with dtype_policy(_mixed_policy(config)):
+            return keras.saving.load_model(path, safe_mode=True)
     except (ValueError, TypeError) as error:
         raise ValueError(
             "`path` must be a .keras file whose classes are known here: import what defines them. "
             f"Received: path={path}. Keras says: {error}"
         ) from error
+
+
+def _mixed_policy(config: Any) -> str | None:
+    """Returns the mixed policy of layers in the configuration of a model, if there is one."""
+    if isinstance(config, dict):
+        found = config.get("config") if config.get("class_name") == "DTypePolicy" else None
+        if found and found["name"].startswith("mixed_"):
+            return found["name"]
+        config = list(config.values())
+    parts = config if isinstance(config, list) else []
+    return next(filter(None, map(_mixed_policy, parts)), None)
 
 
 def _class_names(config: Any) -> set[str]:

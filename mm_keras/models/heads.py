@@ -39,7 +39,7 @@ class Head:
 
     def score(self, features, name: str):
         """Returns the values before the activation, `(B, units)`."""
-        return keras.layers.Dense(self.units, name=f"{name}_logits")(features)
+        return keras.layers.Dense(self.units, dtype="float32", name=f"{name}_logits")(features)
 
     def activate(self, scores, name: str):
         """Returns the output `(B, units)` named `name` of what `score` returned."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from mm_keras._checks import check_choice
-from mm_keras._graphs import needed_inputs
+from mm_keras._graphs import keep_policy, needed_inputs
 from mm_keras.layers import ModalityInput, TrainingOnly, TrainingOutput
 from mm_keras.modalities import Modality
 
@@ -15,7 +15,8 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
 
     Auxiliary outputs are dropped with their branches, and layers such as `ModalityDropout` are
     bypassed; inputs that no output depends on any longer, such as `pair_id`, are dropped too: feed
-    none of these. Predictions don't change.
+    none of these. Predictions don't change. Compiled again, a graph in `mixed_float16` scales its
+    loss as the model did.
 
     Args:
         model: A functional model, from a builder of this package or made by hand.
@@ -57,7 +58,9 @@ def inference_model(model: keras.Model, outputs: Sequence[str] | None = None) ->
     elif isinstance(kept, dict):
         dropped = {layer.name for layer in model.layers if isinstance(layer, TrainingOutput)}
         kept = {name: output for name, output in kept.items() if name not in dropped}
-    return keras.Model(needed_inputs(inputs, kept), kept, name=model.name)
+    shipped = keras.Model(needed_inputs(inputs, kept), kept, name=model.name)
+    keep_policy(shipped)
+    return shipped
 
 
 def _check_outputs(model: keras.Model, outputs: Sequence[str]) -> None:

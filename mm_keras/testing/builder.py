@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from mm_keras._checks import PRESENT
+from mm_keras._graphs import dtype_policy
 from mm_keras.layers import TrainingOnly
 from mm_keras.losses import classification
 from mm_keras.models import inference_model
 from mm_keras.testing.compare import (
-    dtype_policy,
     name_of,
     require,
     require_close,

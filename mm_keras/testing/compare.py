@@ -1,6 +1,5 @@
 """Comparisons whose failures name what is at fault."""
 
-import contextlib
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -89,14 +88,3 @@ def name_of(thing) -> str:
     """Returns the class, and the name where there is one, for messages."""
     name = getattr(thing, "name", None)
     return f"{type(thing).__name__} {name!r}" if name else type(thing).__name__
-
-
-@contextlib.contextmanager
-def dtype_policy(name: str):
-    """Sets the global dtype policy for a while."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import tree
 
+from mm_keras._graphs import dtype_policy
 from mm_keras.testing.compare import (
-    dtype_policy,
     name_of,
     require,
     require_close,

@@ -52,7 +52,8 @@ class Checkpoints:
     random states of the model, the optimizer, the running metrics, the callbacks, epoch and step. A
     file is written whole beside the others and then takes its name, so that a process killed at
     any moment leaves the earlier ones as they were. Each part has a SHA-256: a damaged file is set
-    aside as `….damaged`, with a warning, and the one before is used.
+    aside as `….damaged`, with a warning, and the one before is used; a second one of that name as
+    `….damaged-2`.
 
     Of callbacks, attributes that are numbers, strings, arrays, and lists or dicts of these are
     kept: what Keras' own and this package's consist of.
@@ -162,7 +163,7 @@ class Checkpoints:
             try:
                 manifest, parts = _read(path)
             except DamagedCheckpoint as error:
-                aside = path.with_name(f"{path.name}.damaged")
+                aside = _free_name(path)
                 path.replace(aside)
                 warnings.warn(
                     f"The checkpoint {path.name} is damaged: {error}. It is set aside as "
@@ -182,6 +183,15 @@ class Checkpoints:
             for path in self.folder.iterdir():
                 if path.name.startswith(".epoch-") and path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _free_name(path: pathlib.Path) -> pathlib.Path:
+    """Returns where to set a damaged file aside, beside those of its name that are there."""
+    aside, number = path.with_name(f"{path.name}.damaged"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    return aside
 
 
 def _variables(model: keras.Model, metrics: bool) -> list[keras.Variable]:

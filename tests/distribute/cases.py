@@ -25,18 +25,20 @@ class Case:
         compile: Arguments of `compile`, from the model.
         data: Returns batches to train on, from the model.
         options: Further arguments of `fit`.
+        optimizer: Returns the optimizer.
     """
 
     build: Callable[[], keras.Model]
     compile: Callable[[keras.Model], dict[str, Any]]
     data: Callable[[keras.Model], tf.data.Dataset]
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    optimizer: Callable[[], keras.optimizers.Optimizer] = lambda: keras.optimizers.Adam(0.01)
 
     def model(self) -> keras.Model:
         """Returns the compiled model, always with the same weights."""
         keras.utils.set_random_seed(7)
         model = self.build()
-        model.compile(keras.optimizers.Adam(0.01), jit_compile=False, **self.compile(model))
+        model.compile(self.optimizer(), jit_compile=False, **self.compile(model))
         return model
 
 
@@ -108,3 +110,24 @@ CASES = {
         _dense_data,
     ),
 }
+
+
+def _small(optimizer):
+    """A network of one modality, with ragged batches, for what an optimizer does."""
+    return Case(
+        lambda: mm.build_mcnn({"a": A}, CLASSES, width=4),
+        lambda model: {"loss": LOSS},
+        lambda model: samples(19, optional=False).batch(5),
+        optimizer=optimizer,
+    )
+
+
+# Far below the norms of these gradients, and values in them.
+CLIPPED = {
+    "clipnorm": {"clipnorm": 0.05},
+    "global_clipnorm": {"global_clipnorm": 0.1},
+    "clipvalue": {"clipvalue": 0.01},
+}
+for _name, _limit in CLIPPED.items():
+    CASES[_name] = _small(lambda limit=_limit: keras.optimizers.SGD(0.5, 0.9, **limit))
+ACCUMULATED = _small(lambda: keras.optimizers.SGD(0.5, gradient_accumulation_steps=2))

@@ -10,7 +10,7 @@ import tensorflow as tf
 import mm_keras as mm
 from mm_keras.distribute.batches import Batches
 from mm_keras.distribute.callbacks import check_callbacks
-from tests.distribute.cases import CASES, samples
+from tests.distribute.cases import ACCUMULATED, CASES, samples
 
 QUIET = {"verbose": 0}
 
@@ -291,3 +291,15 @@ def test_callbacks_that_write_are_the_chiefs(tmp_path):
     assert kept == [stop]
     all_of_them = callback_list(given, chief=True, verbose=1, epochs=1, steps=1).callbacks
     assert len(all_of_them) == 5  # the bar of `verbose`, too
+
+
+def test_one_replica_accumulates_as_keras_does():
+    """4 batches an epoch, two of them a step, of the mean gradient."""
+    found = []
+    for fit in (keras.Model.fit, mm.distribute.fit):
+        model = ACCUMULATED.model()
+        history = fit(model, ACCUMULATED.data(model), epochs=2, **QUIET)
+        found.append((history.history["loss"], model.get_weights()))
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-6)
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)

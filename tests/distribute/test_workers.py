@@ -6,13 +6,14 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import mm_keras as mm
 from mm_keras.distribute.launch import _free_ports
-from tests.distribute.cases import CASES, EPOCHS, samples
+from tests.distribute.cases import CASES, CLIPPED, EPOCHS, LOSS, samples
 
 ROOT = pathlib.Path(mm.__file__).parent.parent
 BUILDERS = ["mcnn", "dml", "afe"]
@@ -85,7 +86,11 @@ def assert_same_curves(found, expected, validated=False):
 @pytest.mark.parametrize("name", CASES)
 def test_two_workers_train_as_one(two, alone, name):
     found = [rank[name] for rank in two[0]]
-    assert_same_curves(found[0]["history"], alone[name][0], validated=True)
+    validated = "val_loss" in found[0]["history"]
+    assert validated or name in CLIPPED
+    assert_same_curves(found[0]["history"], alone[name][0], validated)
+    for weight, expected in zip(found[0]["weights"], alone[name][1].get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-4)
     assert found[0]["history"] == found[1]["history"]
     assert found[0]["digest"] == found[1]["digest"]
 
@@ -181,7 +186,26 @@ def test_three_workers_train_as_one(three, alone, name):
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("mirrored"), list(CASES), LOGICAL_CPUS="2")[0]
+    return run(tmp_path_factory.mktemp("mirrored"), [*CASES, "refused"], LOGICAL_CPUS="2")[0]
+
+
+def test_several_replicas_do_not_accumulate(mirrored):
+    message = mirrored["refused"]["message"]
+    assert "`gradient_accumulation_steps` of the optimizer must be None with several" in message
+    assert message.endswith("Received: 2, 2 replicas.")
+
+
+@pytest.mark.parametrize("name", CLIPPED)
+def test_clipping_is_of_the_whole_gradient(mirrored, alone, name):
+    """And it does something: without, the loss goes another way."""
+    history, model = alone[name]
+    for found, expected in zip(mirrored[name]["weights"], model.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert mirrored[name]["limit"] == CLIPPED[name][name]  # as it was
+    plain = CASES[name].model()
+    plain.compile(keras.optimizers.SGD(0.5, 0.9), LOSS, jit_compile=False)
+    other = plain.fit(CASES[name].data(plain), epochs=EPOCHS, verbose=0, shuffle=False).history
+    assert abs(other["loss"][-1] - history["loss"][-1]) > 0.05
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -27,7 +27,7 @@ if "LOGICAL_CPUS" in os.environ:
 else:
     strategy = mm.distribute.strategy()
 
-from tests.distribute.cases import CASES, EPOCHS, samples
+from tests.distribute.cases import ACCUMULATED, CASES, CLIPPED, EPOCHS, samples
 
 workers = mm.distribute.Workers(strategy)
 folder = pathlib.Path(sys.argv[1])
@@ -57,7 +57,8 @@ def compiled(name):
 def curve(name):
     case, model = CASES[name], compiled(name)
     data = case.data(model)
-    validation = data if workers.count == 2 else None  # once: it takes a while to trace
+    # Once, and not of every case: it takes a while to trace.
+    validation = data if workers.count == 2 and name not in CLIPPED else None
     history = mm.distribute.fit(
         model, data, epochs=EPOCHS, validation_data=validation, verbose=0, **case.options
     )
@@ -65,6 +66,8 @@ def curve(name):
         "history": history.history,
         "digest": digest(model),
         "replicas": replica_digests(model),
+        "weights": [weight.tolist() for weight in model.get_weights()],
+        "limit": getattr(model.optimizer, name, None),
     }, model
 
 
@@ -140,6 +143,16 @@ def resumed():
     return {"loss": losses, "digest": digest(model)}
 
 
+def refused():
+    """Accumulation by several replicas."""
+    with strategy.scope():
+        model = ACCUMULATED.model()
+    try:
+        mm.distribute.fit(model, ACCUMULATED.data(model), verbose=0)
+    except ValueError as error:
+        return {"message": str(error)}
+
+
 def killed():
     """The last worker dies in a step."""
 
@@ -171,9 +184,13 @@ for name in sys.argv[2].split(","):
     else:
         if name == "killed":  # the dying worker writes nothing more
             (folder / f"rank_{workers.rank}.json").write_text(json.dumps(found))
-        found[name] = {"average": average, "uneven": uneven, "resumed": resumed, "killed": killed}[
-            name
-        ]()
+        found[name] = {
+            "average": average,
+            "uneven": uneven,
+            "resumed": resumed,
+            "refused": refused,
+            "killed": killed,
+        }[name]()
     print(f"{name}: {time.process_time():.1f} s of CPU time so far", flush=True)
 (folder / f"rank_{workers.rank}.json").write_text(json.dumps(found))
 if "killed" not in found:

@@ -1,5 +1,6 @@
 """Experiments end to end: trained, measured and written; and the command that runs them."""
 
+import dataclasses
 import json
 
 import keras
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 
 import mm_keras as mm
+from mm_keras._graphs import dtype_policy
 from mm_keras.cli import main
 from mm_keras.datasets import av_digits
+from mm_keras.experiments import read_config
+from mm_keras.experiments.compilation import compile_for
 
 CONFIG = """
 modalities:
@@ -48,6 +52,50 @@ def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, digits_folde
     accuracy = np.mean(np.argmax(predicted["label"], axis=-1) == labels)
     assert accuracy == pytest.approx(row["test"]["accuracy"])
     assert f"{row['test']['accuracy']:.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [[], ["--workers", "1"]], ids=["keras", "distribute"])
+def test_train_in_half_precision(tmp_path, digits_folder, way):
+    """The file's policy, optimizer and steps are those of the model that is written."""
+    config, output = tmp_path / "config.yaml", tmp_path / "out"
+    text = CONFIG.format(data=digits_folder, output=output).replace(
+        "{learning_rate: 0.003}",
+        "{optimizer: {name: adam, clipnorm: 1.0, gradient_accumulation_steps: 2}, "
+        "learning_rate: 0.01, jit_compile: false, steps_per_execution: 4}",
+    )
+    config.write_text("precision: mixed_float16\n" + text, encoding="utf-8")
+    assert main(["train", str(config), *way]) == 0
+    assert keras.config.dtype_policy().name == "float32"
+    model = mm.load(output / "model.keras")
+    (row,) = json.loads((output / "metrics.json").read_text())["models"]
+    assert row["test"]["accuracy"] > 0.5
+    assert model.dtype_policy.name == "mixed_float16"
+    assert model.get_layer("image_projection").compute_dtype == "float16"
+    inner = read_config(config).optimizer["config"]
+    assert inner == {"clipnorm": 1.0, "gradient_accumulation_steps": 2}
+
+
+def test_an_experiment_says_how_its_graphs_are_compiled(tmp_path, digits_folder):
+    """Also the graph that measures, which is compiled anew."""
+    path = tmp_path / "config.yaml"
+    text = CONFIG.format(data=digits_folder, output=tmp_path).replace(
+        "{learning_rate: 0.003}",
+        "{optimizer: {name: sgd, global_clipnorm: 2}, jit_compile: true, steps_per_execution: 4}",
+    )
+    path.write_text("precision: mixed_float16\n" + text, encoding="utf-8")
+    experiment = read_config(path)
+    with dtype_policy(experiment.precision):
+        model = mm.build_mcnn(experiment.modalities, 10, width=4)
+    for graph in (model, mm.inference_model(model)):
+        compile_for(graph, experiment)
+        assert graph.jit_compile
+        assert graph.steps_per_execution == 4
+        assert isinstance(graph.optimizer, keras.optimizers.LossScaleOptimizer)
+        assert graph.optimizer.inner_optimizer.global_clipnorm == 2
+    compile_for(model, dataclasses.replace(experiment, jit_compile="auto", learning_rate=0.5))
+    assert model.jit_compile == (mm.training.jit_compile() is not False)
+    assert float(model.optimizer.learning_rate) == 0.5
 
 
 @pytest.mark.slow

@@ -116,6 +116,22 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_used(tmp_path, place):
     assert not path.exists()
 
 
+def test_damaged_ones_of_one_name_are_all_kept(tmp_path):
+    model, checkpoints = make_model(), Checkpoints(tmp_path)
+    for content in (b"first", b"second", b"third"):
+        path = checkpoints.save(model, Position(1))
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match="is damaged"):
+            assert checkpoints.restore(model) is None
+    found = {aside.name.removeprefix(path.name): aside.read_bytes() for aside in tmp_path.iterdir()}
+    assert found == {
+        ".damaged": b"first",
+        ".damaged-2": b"second",
+        ".damaged-3": b"third",
+    }
+    assert not checkpoints.paths
+
+
 def test_of_another_model(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     path = checkpoints.save(make_model(), Position())

@@ -6,6 +6,7 @@ from keras import ops
 from mm_keras._checks import check_int, check_number
 from mm_keras.layers.fusion.base import Fusion
 from mm_keras.layers.sequence_pooling import SequencePooling
+from mm_keras.layers.wide_policy import wide_policy
 
 
 @keras.saving.register_keras_serializable("mm_keras")
@@ -14,7 +15,8 @@ class CrossAttentionFusion(Fusion):
 
     `z_i = norm(f_i + attention(query = f_i, keys = values = [f_j, j ≠ i]))`; the output is the mean
     of the pooled `z_i` over the modalities that are present. A modality that is alone in its
-    sample attends to nothing, so that `z_i = norm(f_i)`.
+    sample attends to nothing, so that `z_i = norm(f_i)`. Under `mixed_float16` the attention is
+    computed in float32.
 
     Args:
         heads: Number of attention heads; all modalities have one width D, a multiple of it.
@@ -59,7 +61,7 @@ class CrossAttentionFusion(Fusion):
                 width // self.heads,
                 dropout=self.dropout,
                 name=f"{name}_attention",
-                dtype=self.dtype_policy,
+                dtype=wide_policy(self),
             )
             attention.build(shape, shape)
             norm = keras.layers.LayerNormalization(name=f"{name}_norm", dtype=self.dtype_policy)
@@ -108,6 +110,7 @@ class CrossAttentionFusion(Fusion):
             context = ops.where(alone, ops.zeros_like(context), context)
             if return_attention:  # a softmax over nothing is even
                 weights = ops.where(ops.expand_dims(kept, 1), weights, ops.zeros_like(weights))
+        context = ops.cast(context, features[name].dtype)
         return self.norms[index](features[name] + context), weights
 
     def fuse(self, pooled, present):

@@ -5,6 +5,7 @@ from keras import ops
 
 from mm_keras._checks import check_int
 from mm_keras.layers.fusion.base import Fusion
+from mm_keras.layers.wide_policy import wide_policy
 
 LARGEST = 2**20
 
@@ -21,7 +22,8 @@ class TensorFusion(Fusion):
         pooling: As in `Fusion`.
 
     Output shape:
-        `(B, (1 + width)^M)`: flattened in the order of the sorted names.
+        `(B, (1 + width)^M)`: flattened in the order of the sorted names, under `mixed_float16`
+        in float32: products leave the range of float16.
 
     Raises:
         ValueError: If the product would have more than 1,048,576 entries: use `LowRankFusion`.
@@ -42,7 +44,7 @@ class TensorFusion(Fusion):
             )
         self.projections = [
             keras.layers.Dense(
-                self.width, use_bias=False, name=f"{name}_projection", dtype=self.dtype_policy
+                self.width, use_bias=False, name=f"{name}_projection", dtype=wide_policy(self)
             )
             for name in self.names
         ]
@@ -64,6 +66,11 @@ class TensorFusion(Fusion):
     def compute_output_shape(self, features_shape, mask_shape=None):
         batch = next(iter(features_shape.values()))[0]
         return (batch, (1 + self.width) ** len(features_shape))
+
+    def compute_output_spec(self, features, mask=None):
+        shape = self.compute_output_shape({name: x.shape for name, x in features.items()})
+        dtype = keras.dtype_policies.get(wide_policy(self)).compute_dtype
+        return keras.KerasTensor(shape, dtype=dtype)
 
     def get_config(self):
         return {**super().get_config(), "width": self.width}
