@@ -66,6 +66,7 @@ def report(
     title: str,
     *,
     seeds: int,
+    counted: str = "seed",
     lines: Sequence[Mapping[str, str]] = (),
     **settings,
 ) -> None:
@@ -76,6 +77,7 @@ def report(
         rows: As `repeat` returns them.
         title: Says what was measured on which data and split.
         seeds: How many there were.
+        counted: What there were so many of, where it is not seeds: `"round"`.
         lines: For the table of all systems in README.md: `{"system": "build_dml", "data": "MNIST,
             2,000 labels", "figure": "accuracy %", "row": …, "baseline": …, "published": …}`. `row`
             and `baseline` name rows of this table; `published` is text with its source, or "–".
@@ -93,6 +95,7 @@ def report(
         "benchmark": name,
         "title": title,
         "seeds": seeds,
+        "counted": counted,
         "settings": settings,
         "lines": list(lines),
         "rows": rows,

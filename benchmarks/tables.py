@@ -59,8 +59,9 @@ def result_table(result: dict) -> str:
         [name, *(cell(row[figure]) if figure in row else "–" for figure in columns)]
         for name, row in rows.items()
     ]
-    seeds = f"{result['seeds']} seeds, mean ± sd" if result["seeds"] > 1 else "1 seed"
-    return f"{result['title']}; {seeds}:\n\n" + markdown(["", *columns], body)
+    counted = result.get("counted", "seed")
+    repeats = f"{result['seeds']} {counted}s, mean ± sd" if result["seeds"] > 1 else f"1 {counted}"
+    return f"{result['title']}; {repeats}:\n\n" + markdown(["", *columns], body)
 
 
 def systems_table(results: list[dict]) -> str:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import keras
 
 from mm_keras._checks import nearest
+from mm_keras._graphs import is_graph
+from mm_keras.layers import Rematerialized
 from mm_keras.modalities.base import MODEL, Pictorial
 
 
@@ -73,7 +75,8 @@ def pixel_backbone(spec: Pictorial, shape: tuple[int, int, int], name: str) -> B
 
     Raises:
         ValueError: For an unknown name, a shape below the backbone's minimum, a number of
-            channels it can't take, or weights that don't fit.
+            channels it can't take, weights that don't fit, or a backbone that can't be
+            rematerialized.
         OSError: If ImageNet weights can't be downloaded.
     """
     check_backbone(spec, shape)
@@ -87,6 +90,8 @@ def pixel_backbone(spec: Pictorial, shape: tuple[int, int, int], name: str) -> B
         preprocessing = APPLICATIONS[spec.backbone].preprocessing
     if spec.weights not in ("auto", "imagenet", None):
         load_weights(model, spec.weights)
+    if spec.rematerialize:
+        model = rematerialized(model)
     set_trainable(model, spec.trainable)
     if spec.preprocessing != "auto":
         preprocessing = spec.preprocessing
@@ -197,6 +202,20 @@ def set_trainable(model: keras.Model, trainable: bool | int) -> None:
         )
     for layer in model.layers[: len(model.layers) - trainable]:
         layer.trainable = False
+
+
+def rematerialized(model: keras.Model) -> Rematerialized:
+    """Returns a model over the same layers and weights that is rematerialized in training.
+
+    Raises:
+        ValueError: If the model can't be cut into parts.
+    """
+    if not is_graph(model):
+        raise ValueError(
+            "`rematerialize` must be False for a backbone that is no functional keras.Model, since "
+            f"it can't be cut. Received: {model.name!r} of type {type(model).__name__}."
+        )
+    return Rematerialized(model.input, model.output, name=model.name)
 
 
 def adopt(model: keras.Model, name: str) -> keras.Model:

@@ -35,7 +35,7 @@ class ImageEncoder(Encoder):
         if not getattr(spec, "shared", True):  # views with a backbone each
             return None
         options = (spec.weights, spec.preprocessing, spec.stochastic_depth, spec.l2, spec.trainable)
-        return (spec.backbone, cls.picture_shape(spec), *options)
+        return (spec.backbone, cls.picture_shape(spec), spec.rematerialize, *options)
 
     def features(self, inputs, mask):
         return self.backbone.model(self.preprocess(inputs))

@@ -6,7 +6,7 @@ import keras
 
 from mm_keras._checks import nearest
 from mm_keras.encoders.views import ViewsEncoder
-from mm_keras.layers import AnyPresent, ViewDropout, ViewMask, ViewPooling
+from mm_keras.layers import AnyPresent, Rematerialized, ViewDropout, ViewMask, ViewPooling
 from mm_keras.modalities import Views
 
 Cut = Callable[[keras.Model], tuple[keras.Model, keras.Model | None]]
@@ -131,8 +131,9 @@ def cut_backbone(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Mod
     if output is model.output:
         return model, None
     try:
-        first = keras.Model(model.input, output, name=model.name)
-        second = keras.Model(output, model.output, name=f"{model.name}_tail")
+        make = Rematerialized if isinstance(model, Rematerialized) else keras.Model
+        first = make(model.input, output, name=model.name)
+        second = make(output, model.output, name=f"{model.name}_tail")
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             "`pool_after` must name a layer that all of the graph passes through: a residual or "

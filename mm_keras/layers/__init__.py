@@ -52,6 +52,7 @@ from mm_keras.layers.mutual_learning import MutualLearning
 from mm_keras.layers.non_local import NonLocalBlock
 from mm_keras.layers.pixel_preprocessing import PixelPreprocessing
 from mm_keras.layers.position_embedding import PositionEmbedding
+from mm_keras.layers.rematerialized import Rematerialized
 from mm_keras.layers.sequence_pooling import SequencePooling
 from mm_keras.layers.similarity import Similarity
 from mm_keras.layers.similarity_alignment import SimilarityAlignment
@@ -108,6 +109,7 @@ __all__ = [
     "PaddingMask",
     "PixelPreprocessing",
     "PositionEmbedding",
+    "Rematerialized",
     "RepeatMask",
     "SequencePooling",
     "Similarity",

@@ -122,15 +122,20 @@ class Pictorial(Modality):
             `"tf"` (−1…1), `"torch"` (ImageNet mean and deviation), `"caffe"` (BGR, ImageNet mean
             subtracted) or `"none"` (0–255).
         stochastic_depth: Rate at which residual branches of `"SmallCNN"` are dropped, per sample.
+        rematerialize: Whether training computes the backbone's activations a second time for the
+            backward pass rather than keep them (gradient checkpointing, Chen 2016): less memory,
+            more time, the same numbers. For backbones that have a graph.
     """
 
     backbone: Any = "MobileNetV2"
     weights: str | None = "auto"
     preprocessing: str = "auto"
     stochastic_depth: float = 0.0
+    rematerialize: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_bool("rematerialize", self.rematerialize)
         if not isinstance(self.backbone, str | keras.Model):
             raise TypeError(
                 "`backbone` must be the name of a backbone or a keras.Model. "

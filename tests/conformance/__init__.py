@@ -33,6 +33,7 @@ def _collect(kind: str) -> list:
 EXEMPT = {
     "FUSIONS": "a table; each of its names has a case",
     "Fusion": "abstract",
+    "Rematerialized": "a model; tests/layers/test_rematerialized.py compares it with the plain one",
     "TrainingOnly": "a mixin without behaviour",
     "classification_crossentropy": "the function of ClassificationCrossentropy",
     "focal_crossentropy": "the function of FocalCrossentropy",

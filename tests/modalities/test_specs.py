@@ -19,7 +19,7 @@ COMMON = {
     "dropout": 0.1,
     "l2": 0.01,
 }
-SMALL = {"backbone": "SmallCNN", "stochastic_depth": 0.1}
+SMALL = {"backbone": "SmallCNN", "stochastic_depth": 0.1, "rematerialize": True}
 PIXELS = {"backbone": "VGG16", "weights": None, "preprocessing": "tf"}
 
 # id: (class, arguments as YAML gives them, shape of a sample). Of each class, the entries together
@@ -29,7 +29,7 @@ SPECS = {
     "image_vgg": (mm.Image, {"shape": [32, 32, 1], **PIXELS}, (32, 32, 1)),
     "audio": (
         mm.Audio,
-        {"samples": 4000, "sample_rate": 8000, **COMMON, "stochastic_depth": 0.1},
+        {"samples": 4000, "sample_rate": 8000, **COMMON, **SMALL},
         (4000,),
     ),
     "audio_mel": (

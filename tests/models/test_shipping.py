@@ -147,7 +147,9 @@ x = {
     "table": modalities["table"].encode({"n": range(6), "c": ["x"] * 6, "d": ["y", "z"] * 3}),
 }
 x["image"][1::2] = np.nan
-model.compile(keras.optimizers.SGD(0.1), mm.losses.classification())
+compiled = {"jit_compile": mm.training.jit_compile()}
+model.compile(keras.optimizers.SGD(0.1), mm.losses.classification(), **compiled)
+assert model.jit_compile is True
 before = model.get_weights()
 model.train_on_batch(x, np.arange(6) % 3)
 moved = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights())]

@@ -29,3 +29,11 @@ def test_progress_bar_counts_every_step():
 def test_xla_is_off_on_cpu_only(monkeypatch, devices, expected):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
     assert jit_compile() == expected
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_choose_by_themselves(monkeypatch, backend):
+    # JAX without XLA runs one operation at a time; Keras on PyTorch can't list devices.
+    monkeypatch.setattr(keras.config, "backend", lambda: backend)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0"])
+    assert jit_compile() == "auto"

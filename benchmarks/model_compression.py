@@ -1,6 +1,6 @@
 """What compression costs: size, speed and accuracy of each method on a model of two modalities.
 
-    MM_KERAS_DATA=… python benchmarks/compression.py [--sets av_mnist fashion] [--seeds 3]
+    MM_KERAS_DATA=… python benchmarks/model_compression.py [--sets av_mnist fashion] [--seeds 3]
 
 `compression_av_mnist`: the pairs of benchmarks/av_mnist.py (MNIST digits projected on 4
 components, the same digit spoken, with babble at −6 dB; two speakers held out), pixels rounded to
