@@ -58,6 +58,8 @@ def read_optimizer(where: str, described: Any, learning_rate: Any = None) -> Any
         )
     for key, value in options.items():
         _check(f"{where}.{key}", valid[key].default, value)
+    if isinstance(options.get("learning_rate"), int):  # which Keras refuses
+        options["learning_rate"] = float(options["learning_rate"])
     try:
         cls(**options)
     except (TypeError, ValueError) as error:
