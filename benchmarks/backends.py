@@ -11,7 +11,7 @@ of the median of the epochs; graphs are made and compiled in the check before th
 
 All backends read the weights of one file. Before a row is timed, its outputs must be those of
 TensorFlow within 1e-4, and so must the losses of three steps of SGD, and the outputs after them,
-within 1e-3. JAX and PyTorch must be installed: their rows are left out if not.
+within 1e-3; of MobileNetV2, of one step. JAX and PyTorch must be installed: their rows are left out if not.
 """
 
 import os
@@ -26,7 +26,9 @@ from turns import add_ratio, answer, arguments, run_job, settings, take_turns, v
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 NETWORKS = {"small": "image + audio", "mobilenet": "MobileNetV2, 96×96"}
 STEPS_AN_EPOCH = {"small": 8, "mobilenet": 2}
-BATCH, STEPS, RATE = 32, 3, 0.01
+# Training MobileNetV2 from random weights is chaotic: TensorFlow's own losses of two runs differ.
+CHECKED_STEPS = {"small": 3, "mobilenet": 1}
+BATCH, RATE = 32, 0.01
 OUTPUTS, AFTER_TRAINING = 1e-4, 1e-3  # the largest difference
 TRAINING, INFERENCE = "training samples/s", "inference samples/s"
 
@@ -59,11 +61,12 @@ def built(network):
     return model, inputs, rng.integers(0, 10, count)
 
 
-def checked_outputs(model, inputs, labels):
+def checked_outputs(network, model, inputs, labels):
     """Returns outputs for a batch before and after a few steps of training, and their losses."""
     some = {name: x[:BATCH] for name, x in inputs.items()}
     before = model.predict(some, verbose=0)["label"]
-    losses = [float(model.train_on_batch(some, labels[:BATCH])) for _ in range(STEPS)]
+    steps = range(CHECKED_STEPS[network])
+    losses = [float(model.train_on_batch(some, labels[:BATCH])) for _ in steps]
     after = model.predict(some, verbose=0)["label"]
     return {"outputs before": before, "losses in": losses, "outputs after": after}
 
@@ -73,7 +76,9 @@ def write_reference(folder, network):
     os.environ["KERAS_BACKEND"] = "tensorflow"
     model, inputs, labels = built(network)
     model.save_weights(pathlib.Path(folder, f"{network}.weights.h5"))
-    np.savez(pathlib.Path(folder, f"{network}.npz"), **checked_outputs(model, inputs, labels))
+    np.savez(
+        pathlib.Path(folder, f"{network}.npz"), **checked_outputs(network, model, inputs, labels)
+    )
     return {f"{network} parameters": model.count_params()}
 
 
@@ -87,7 +92,7 @@ def measure(folder, network, backend, epochs, threads):
     model, inputs, labels = built(network)
     model.load_weights(pathlib.Path(folder, f"{network}.weights.h5"))
     expected = np.load(pathlib.Path(folder, f"{network}.npz"))
-    found = checked_outputs(model, inputs, labels)
+    found = checked_outputs(network, model, inputs, labels)
     for what, values in found.items():
         largest = OUTPUTS if what == "outputs before" else AFTER_TRAINING
         difference = np.abs(values - expected[what]).max()

@@ -1,5 +1,7 @@
 """Images to positions of a feature map."""
 
+import keras
+
 from mm_keras.encoders.backbones import Backbone, pixel_backbone
 from mm_keras.encoders.encoder import Encoder
 from mm_keras.layers import PixelPreprocessing
@@ -23,7 +25,9 @@ class ImageEncoder(Encoder):
     @classmethod
     def make_backbone(cls, spec: Pictorial, name: str) -> Backbone:
         """Makes the backbone for the pictures that this encoder shows it."""
-        return pixel_backbone(spec, cls.picture_shape(spec), name)
+        # Keras on PyTorch keeps one weight for each path, and zeroes the gradient of no other.
+        with keras.name_scope(name):
+            return pixel_backbone(spec, cls.picture_shape(spec), name)
 
     @staticmethod
     def picture_shape(spec) -> tuple[int, int, int]:

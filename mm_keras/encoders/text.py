@@ -27,7 +27,8 @@ class TextEncoder(Encoder):
             model = adopt(spec.backbone, name)
         else:
             check_stands_for_no_model(spec.backbone)
-            model = text_backbone(spec, name)
+            with keras.name_scope(name):  # as in ImageEncoder
+                model = text_backbone(spec, name)
         set_trainable(model, spec.trainable)
         return model
 

@@ -174,3 +174,11 @@ def test_litert_gives_the_same_predictions(model, x, tmp_path):
     for row in range(8):
         found = run(**{name: value[row : row + 1] for name, value in x.items()})
         assert_equal(found, {k: v[row : row + 1] for k, v in expected.items()}, atol=1e-4)
+
+
+def test_every_weight_has_a_path_of_its_own():
+    # Keras on PyTorch keeps one parameter for each path: gradients of others would add up.
+    picture = mm.Image((8, 8, 1), backbone="SmallCNN")
+    text = mm.Text(4, 9, embedding=8)
+    model = mm.build_mcnn({"a": picture, "b": picture, "c": text, "d": text}, 3, width=8)
+    assert len({weight.path for weight in model.weights}) == len(model.weights)
