@@ -11,7 +11,8 @@ of the median of the epochs; graphs are made and compiled in the check before th
 
 All backends read the weights of one file. Before a row is timed, its outputs must be those of
 TensorFlow within 1e-4, and so must the losses of three steps of SGD, and the outputs after them,
-within 1e-3; of MobileNetV2, of one step. JAX and PyTorch must be installed: their rows are left out if not.
+within 1e-3; of MobileNetV2, of one step. JAX and PyTorch must be installed: their rows are left out
+if not.
 """
 
 import os
