@@ -150,7 +150,7 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depthwise convolution, projection, and a residual where shapes agree."""
+    """Expansion, depthwise convolution, projection; a residual connection where shapes agree."""
 
     def __init__(self, before, channels, stride, expansion, padding):
         super().__init__()

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 
+import mm_keras as mm
+
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
 
 
@@ -13,7 +15,7 @@ PAGE = pathlib.Path(__file__).parent.parent / "docs" / "recipes.md"
 def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 15
+    assert len(blocks) == 16
     found = {"CACHE": tmp_path / "cache", "FOLDER": str(tmp_path / "index")}
     exec("import keras\nkeras.utils.set_random_seed(0)", found)
     for number, block in enumerate(blocks, start=1):
@@ -36,6 +38,8 @@ def test_code_blocks_run_in_order(tmp_path, monkeypatch):
     numbers = [int(label) for _, label in found["balanced"]]
     assert np.bincount(numbers).tolist() == [max(found["counts"])] * 10
     assert found["window"].found["audio"].all()
+    slim = found["slim"].get_layer("left_backbone")
+    assert isinstance(slim, mm.layers.Rematerialized)
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert {curve.modality for curve in found["curves"]} == {"image", "audio"}
     assert found["seen"].heatmaps.shape == (100, 8, 8)

@@ -55,8 +55,7 @@ def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, digits_folde
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", [[], ["--workers", "1"]], ids=["keras", "distribute"])
-def test_train_in_half_precision(tmp_path, digits_folder, way):
+def test_train_in_half_precision(tmp_path, digits_folder):
     """The file's policy, optimizer and steps are those of the model that is written."""
     config, output = tmp_path / "config.yaml", tmp_path / "out"
     text = CONFIG.format(data=digits_folder, output=output).replace(
@@ -65,7 +64,7 @@ def test_train_in_half_precision(tmp_path, digits_folder, way):
         "learning_rate: 0.01, jit_compile: false, steps_per_execution: 4}",
     )
     config.write_text("precision: mixed_float16\n" + text, encoding="utf-8")
-    assert main(["train", str(config), *way]) == 0
+    assert main(["train", str(config)]) == 0
     assert keras.config.dtype_policy().name == "float32"
     model = mm.load(output / "model.keras")
     (row,) = json.loads((output / "metrics.json").read_text())["models"]
