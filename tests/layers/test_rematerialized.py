@@ -16,15 +16,14 @@ PICTURES = np.random.default_rng(0).uniform(0, 255, (12, 32, 32, 3)).astype("flo
 LABELS = np.arange(12) % 3
 
 
-@keras.saving.register_keras_serializable("tests")
-class Counting(keras.layers.Layer):
+class RunCounter(keras.layers.Layer):
     """Counts how often it runs on data."""
 
     runs = 0
 
     def call(self, x):
         if not isinstance(x, keras.KerasTensor):
-            Counting.runs += 1
+            RunCounter.runs += 1
         return 2.0 * x
 
 
@@ -33,7 +32,7 @@ def backbone(**options):
     x = inputs = keras.Input((32, 32, 3))
     for stage in range(4):
         x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name=f"conv{stage}", **options)(x)
-        x = Counting(name=f"counting{stage}")(x)
+        x = RunCounter(name=f"counting{stage}")(x)
     return keras.Model(inputs, x, name="mine")
 
 
@@ -81,12 +80,12 @@ def test_activations_are_computed_again_in_training_alone():
     parts = [[call.op.name for call in part.calls] for part in nested._parts.all]
     assert len(parts) > 1
     assert list(itertools.chain(*parts)) == [layer.name for layer in nested.layers[1:]]
-    Counting.runs = 0
+    RunCounter.runs = 0
     model(PICTURES[:2], training=False)
-    assert Counting.runs == 4
+    assert RunCounter.runs == 4
     model.compile("sgd", mm.losses.classification(), run_eagerly=True)
     model.train_on_batch({"a": PICTURES[:2]}, LABELS[:2])
-    assert Counting.runs == 4 + 8
+    assert RunCounter.runs == 4 + 8
 
 
 def test_cuts_leave_the_smallest_peak():
