@@ -17,7 +17,7 @@ class Rematerialized(keras.Model):
 
     The graph is cut where a single tensor connects what is before with what is after. A training
     step keeps these tensors alone; the backward pass computes what lies between two of them again,
-    one part after the other. The cuts are those that leave the smallest peak. Results, gradients,
+    one part after the other. Cuts are chosen for a small peak. Results, gradients,
     batch statistics and dropped units are the same as without. Outside training, and in every
     tool that looks into the graph, it is the functional model that it is made like.
 
@@ -130,7 +130,9 @@ class _Part:
 
 
 def best_cuts(sizes: Sequence[float], allowed: Sequence[int]) -> list[int]:
-    """Returns the cuts that leave the smallest peak: what is kept, and the largest part.
+    """Returns cuts with a small peak, which is what is kept and the largest part.
+
+    Parts are filled up to a limit; of all limits that an even division gives, the best is taken.
 
     Args:
         sizes: Of what each call returns, in order.
