@@ -50,6 +50,34 @@ def test_confusion_matrix(tmp_path):
     figure.savefig(tmp_path / "confusion.png")
 
 
+def test_of_many_classes_the_most_confused_are_drawn(tmp_path):
+    true = np.arange(1000).repeat(4)
+    predicted = true.copy()
+    predicted[[4 * 700, 4 * 700 + 1, 4 * 700 + 2]] = 12  # three in four
+    predicted[4 * 31] = 990  # one in four
+    names = [f"kind {number}" for number in range(1000)]
+    figure = mm.plots.confusion_matrix(true, predicted, names, most=4)
+    axes = figure.axes[0]
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert shown == ["kind 12", "kind 31", "kind 700", "kind 990"]
+    expected = np.diag([1, 0.75, 0.25, 1])
+    expected[2, 0], expected[1, 3] = 0.75, 0.25
+    np.testing.assert_allclose(axes.images[0].get_array(), expected)
+    assert axes.get_xlabel() == "predicted (4 most confused of 1,000)"
+    assert axes.get_title() == "Confusion matrix (n = 4,000)"
+    whole = mm.plots.confusion_matrix(true, predicted, names)
+    assert len(whole.axes[0].get_yticks()) == 30
+    whole.savefig(tmp_path / "confusion.png")
+    with pytest.raises(ValueError, match=r"`most` must be at least 2\. Received: 1\."):
+        mm.plots.confusion_matrix(true, predicted, names, most=1)
+
+
+def test_a_class_without_samples_has_no_colour():
+    figure = mm.plots.confusion_matrix([0, 0, 2], [0, 1, 2], ["cat", "dog", "hen"])
+    shares = figure.axes[0].images[0].get_array()
+    assert shares.mask.tolist() == [[False] * 3, [True] * 3, [False] * 3]
+
+
 def test_model_diagram_has_a_box_a_layer_below_what_feeds_it(tmp_path):
     model = mm.build_mcnn({"left": mm.Features(4), "right": mm.Features(4)}, 2, width=4)
     figure = mm.plots.model_diagram(model)
