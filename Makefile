@@ -8,6 +8,7 @@ PYTHON ?=
 ARGS ?=
 OUT ?= runs/demo
 JOBS ?= 2
+FULL ?=
 
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -48,9 +49,10 @@ readme: environment ## run the code of README.md
 	@$(MAKE) -s $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "" tests/test_readme.py $(ARGS)
 
-notebooks: environment ## execute the notebooks, two at a time (JOBS=2); results in build/notebooks
+notebooks: environment ## execute the notebooks, two at a time; FULL=1 JOBS=1: on full data
 	@$(MAKE) -s $(VENV)/installed-notebooks
-	@ls notebooks/[0-9]*.py | xargs -P $(JOBS) -n 1 $(BIN)/python tools/notebooks.py execute
+	@ls notebooks/[0-9]*.py | xargs -P $(JOBS) -n 1 $(BIN)/python tools/notebooks.py execute \
+	    $(if $(FULL),--full)
 
 pair: environment ## write notebooks/*.ipynb from the .py beside each
 	@$(MAKE) -s $(VENV)/installed-notebooks

@@ -1,8 +1,10 @@
 """Pairs and executes the notebooks: each `.py` has an `.ipynb` of the same cells, without outputs.
 
-    python tools/notebooks.py pair            writes every .ipynb from its .py
-    python tools/notebooks.py execute FILE…   runs notebooks, results in build/notebooks
+    python tools/notebooks.py pair                   writes every .ipynb from its .py
+    python tools/notebooks.py execute FILE…          runs notebooks, results in build/notebooks
+    python tools/notebooks.py execute --full FILE…   the same on full data, in build/notebooks/full
 
+`--full` sets the notebooks' own switch, `FULL = True`; what data each then needs stands beside it.
 The `.py` is the one to edit. Colab opens only `.ipynb`, from the repository that setup.cfg names
 under `[notebooks]`: `pair` writes that name into badges and installation cells.
 """
@@ -21,6 +23,7 @@ import nbformat
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 RESULTS = ROOT / "build" / "notebooks"
+SWITCH = "\nFULL = False"
 NAMES = re.compile(r"github(?:\.com)?/([\w.-]+/[\w.-]+?)(?=[\"/])")
 
 
@@ -62,11 +65,20 @@ def pair() -> None:
         path.with_suffix(".ipynb").write_text(paired(text), encoding="utf-8")
 
 
-def execute(path: pathlib.Path) -> bool:
+def switched_on(script: str) -> str:
+    """Returns a script with its switch set to the full data."""
+    if script.count(SWITCH) != 1:
+        raise ValueError(f"expected one line that starts with {SWITCH.strip()!r}")
+    return script.replace(SWITCH, "\nFULL = True")
+
+
+def execute(path: pathlib.Path, full: bool = False) -> bool:
     """Runs a notebook and prints the time it took; returns whether it went through."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    result = RESULTS / f"{path.stem}.ipynb"
-    result.write_text(paired(path.read_text(encoding="utf-8")), encoding="utf-8")
+    results = RESULTS / "full" if full else RESULTS
+    results.mkdir(parents=True, exist_ok=True)
+    script = path.read_text(encoding="utf-8")
+    result = results / f"{path.stem}.ipynb"
+    result.write_text(paired(switched_on(script) if full else script), encoding="utf-8")
     start = time.perf_counter()
     command = [sys.executable, "-m", "jupyter", "execute", "--inplace", str(result)]
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
@@ -85,8 +97,10 @@ def main(arguments: list[str]) -> int:
     if arguments == ["pair"]:
         pair()
         return 0
-    if arguments[:1] == ["execute"] and len(arguments) > 1:
-        return 0 if all(execute(pathlib.Path(name)) for name in arguments[1:]) else 255
+    full = "--full" in arguments
+    files = [pathlib.Path(name) for name in arguments[1:] if name != "--full"]
+    if arguments[:1] == ["execute"] and files:
+        return 0 if all(execute(file, full) for file in files) else 255
     print(__doc__, file=sys.stderr)
     return 2
 
