@@ -47,15 +47,20 @@ def test_the_pair_agrees(tool, path):
     assert f"git+https://github.com/{tool.repository()}" in "".join(first["source"])
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
-def test_it_has_a_switch_and_defines_no_models(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    switches = [
+def switches(tree):
+    return [
         ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "FULL"
     ]
-    assert switches == [False]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
+def test_it_has_a_switch_and_defines_no_models(tool, path):
+    script = path.read_text(encoding="utf-8")
+    tree = ast.parse(script)
+    assert switches(tree) == [False]
+    assert switches(ast.parse(tool.switched_on(script))) == [True]
     names = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert any(name.startswith("mm.build_") for name in names)
     assert not {name for name in names if name.startswith(("keras.layers", "keras.Model"))}
