@@ -156,6 +156,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=_compare)
 
+    predict = commands.add_parser(
+        "predict",
+        help="write what a trained model says of each row of a table without labels",
+        description="Reads a CSV or .npz file as that of training was read, and writes a CSV file "
+        "with its columns and the predictions. What cannot be read is absent where the modality is "
+        "optional; else the row has no prediction, which is told.",
+    )
+    predict.add_argument(
+        "model", metavar="RUN", help="folder that `mm-keras train` wrote, or a .keras file"
+    )
+    predict.add_argument("data", metavar="DATA", help="CSV or .npz file, with columns as trained")
+    predict.add_argument("--config", help="YAML file of the training, for a .keras file")
+    predict.add_argument(
+        "--probabilities", action="store_true", help="a column for each class, too"
+    )
+    predict.add_argument("--batch-size", type=_positive, help="rows at a time (that of training)")
+    predict.add_argument("--output", help="CSV file (predictions.csv beside DATA)")
+    predict.set_defaults(run=_predict)
+
     inspect = commands.add_parser(
         "inspect",
         help="show what is in a dataset: classes, shapes, missing and broken records, samples",
@@ -236,7 +255,7 @@ def _train(options: argparse.Namespace, console) -> int:
                 f"Received: {options.workers}."
             )
         if options.workers and options.workers > 1:
-            command = [sys.executable, "-m", "mm_keras.cli", "train", options.config]
+            command = [sys.executable, "-m", "mm_keras", "train", options.config]
             command += ["--workers", str(options.workers)]
             command += ["--output", options.output] if options.output else []
             command += [f"--{name}" for name in ("resume", "profile") if getattr(options, name)]
@@ -286,7 +305,8 @@ def _compress(options: argparse.Namespace, console) -> int:
     import pathlib
 
     from mm_keras.data.bad_records import plain_errors
-    from mm_keras.experiments.compression import Settings, compress_trained, read_trained, variants
+    from mm_keras.experiments import read_trained
+    from mm_keras.experiments.compression import Settings, compress_trained, variants
 
     given = {
         name: value
@@ -317,6 +337,34 @@ def _compare(options: argparse.Namespace, console) -> int:
     with plain_errors():
         compare(comparison, folder, console)
     console.print(f"Written to {folder}: comparison.json, comparison.csv, comparison.png.")
+    return 0
+
+
+def _predict(options: argparse.Namespace, console) -> int:
+    import pathlib
+
+    from mm_keras.data.bad_records import plain_errors
+    from mm_keras.experiments import classes_of, predict_rows, read_trained
+
+    model, experiment = read_trained(options.model, options.config)
+    data = pathlib.Path(options.data)
+    output = pathlib.Path(options.output or data.parent / "predictions.csv")
+    with plain_errors():
+        found = predict_rows(
+            model,
+            experiment,
+            data,
+            classes=classes_of(options.model),
+            probabilities=options.probabilities,
+            batch_size=options.batch_size,
+            console=console,
+        )
+    found.write_csv(output)
+    if found.unread:
+        console.print(f"{len(found.unread)} of {found.count} rows have no prediction.")
+    console.print(
+        f"Predictions for {found.count - len(found.unread)} rows in {output}.", highlight=False
+    )
     return 0
 
 
@@ -380,7 +428,3 @@ def _info(options: argparse.Namespace, console) -> int:
     for key, value in rows.items():
         console.print(f"{key:<12}{value}", highlight=False)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,9 @@ from mm_keras.experiments.inspect_data import inspect_data
 from mm_keras.experiments.inspection import Inspection
 from mm_keras.experiments.outcome import Outcome
 from mm_keras.experiments.outcome_table import outcome_table
+from mm_keras.experiments.prediction import Predictions, predict_rows
 from mm_keras.experiments.run import run_experiment
+from mm_keras.experiments.trained import classes_of, read_trained
 
 __all__ = [
     "Compared",
@@ -22,11 +24,15 @@ __all__ = [
     "Experiment",
     "Inspection",
     "Outcome",
+    "Predictions",
+    "classes_of",
     "compare",
     "inspect_data",
     "outcome_table",
+    "predict_rows",
     "read_comparison",
     "read_config",
+    "read_trained",
     "run_demo",
     "run_experiment",
 ]

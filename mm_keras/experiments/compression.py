@@ -16,13 +16,11 @@ from mm_keras.compress.quantize import kept_layers
 from mm_keras.compress.report import Metrics, accuracy
 from mm_keras.data import labels_for_outputs
 from mm_keras.experiments.compilation import compile_for
-from mm_keras.experiments.config import Experiment, read_config
-from mm_keras.exporting import LiteRTModel, load
+from mm_keras.experiments.config import Experiment
+from mm_keras.exporting import LiteRTModel
 from mm_keras.models import Head, MultiLabel, Regression, inference_model, modalities_of
 from mm_keras.models.heads import check_heads
 from mm_keras.training import ProgressBar
-
-CONFIG, MODEL = "config.yaml", "model.keras"  # what `mm-keras train` writes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,44 +108,6 @@ def variants(text: str) -> tuple[str, ...]:
     for name in names:
         check_choice("variants", name, [*VARIANTS, "all"])
     return names
-
-
-def read_trained(
-    path: str | pathlib.Path, config: str | pathlib.Path | None = None
-) -> tuple[keras.Model, Experiment]:
-    """Reads a trained model and what it was trained on.
-
-    Args:
-        path: The folder that `mm-keras train` wrote, or a `.keras` file.
-        config: YAML file with the dataset; `None`: the one in the folder.
-
-    Raises:
-        OSError: If there is no such folder or file.
-        ValueError: If a `.keras` file comes without a config, or a file does not fit.
-    """
-    path = pathlib.Path(path)
-    if path.is_dir():
-        config, path = config or path / CONFIG, path / MODEL
-    if not path.is_file():
-        raise FileNotFoundError(
-            "`path` must be a folder that `mm-keras train` wrote, with config.yaml and "
-            f"model.keras, or a .keras file. Received: {path}, which does not exist."
-        )
-    if path.suffix != ".keras":
-        raise ValueError(f"`path` must be a folder or end in '.keras'. Received: {path}.")
-    if config is None:
-        raise ValueError(
-            "`config` must be given for a .keras file: the YAML file that names its dataset "
-            "(--config)."
-        )
-    experiment = read_config(config)
-    model = load(path)
-    wanted, found = sorted(experiment.modalities), sorted(modalities_of(model))
-    if wanted != found:
-        raise ValueError(
-            f"`config` must be that of the model, with the modalities {found}. Received: {wanted}."
-        )
-    return model, experiment
 
 
 def compress_trained(

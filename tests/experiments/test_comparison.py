@@ -62,7 +62,7 @@ def in_folder(folder, monkeypatch):
 def compared(folder):
     """A run of the command that is killed in the middle and started again."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "mm_keras.cli", "compare", "config.yaml"],
+        [sys.executable, "-m", "mm_keras", "compare", "config.yaml"],
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )

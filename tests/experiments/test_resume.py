@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on(config, tmp_path, capsys, workers):
         rewrite(config, checkpoint_steps=None)
     folder = tmp_path / "out" / "checkpoints"
     several = ["--workers", "2"] if workers > 1 else []
-    command = [sys.executable, "-m", "mm_keras.cli", "train", str(config), *several]
+    command = [sys.executable, "-m", "mm_keras", "train", str(config), *several]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 300

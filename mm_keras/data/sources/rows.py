@@ -17,6 +17,8 @@ from mm_keras.data.split import Strata, split_table, take
 from mm_keras.data.table import from_table
 from mm_keras.modalities import Modality, Tabular, Text
 
+ROW = "number of the row"  # a column of our own, which no file has by accident
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowSource(Described):
@@ -224,3 +226,25 @@ class ColumnSource(RowSource):
     weights: Any = None
     split: str | None = None
     group: str | None = None
+
+    def numbered(self, path: str, on_error: Any) -> "ColumnSource":
+        """Returns a source of another file whose labels are the numbers of its rows, from 0.
+
+        Args:
+            path: Of the file, which needs no labels; its only split is called `""`.
+            on_error: As in `from_table`.
+        """
+        table = self._read(path)
+        rows = np.arange(len(next(iter(table.values()))))
+        other = dataclasses.replace(
+            self,
+            path={"": path},
+            labels=ROW,
+            classes="ids",
+            weights=None,
+            fractions=None,
+            split=None,
+            on_error=on_error,
+        )
+        vars(other)["tables"] = {"": {**table, ROW: rows}}  # in the place of the cached property
+        return other
