@@ -29,6 +29,7 @@ TIERS = [
     {"compress"},
     {"experiments"},
     {"cli"},
+    {"__main__"},
 ]
 TIER = {part: tier for tier, parts in enumerate(TIERS) for part in parts}
 ONLY_SPECS = {"data", "datasets"}  # see modalities, and are seen from compress and the like on
