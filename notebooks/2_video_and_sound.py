@@ -38,7 +38,6 @@ tf.get_logger().setLevel("ERROR")
 FULL = False
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 
 import mm_keras as mm
@@ -111,25 +110,23 @@ def learn(*names):
         {name: specs[name] for name in names},
         num_classes=10,
         width=48,
-        attention=len(names) > 1,
         modality_dropout=0.2 if len(names) > 1 else 0.0,
     )
     model.compile(
         keras.optimizers.Adam(2e-3),
-        {"label": mm.losses.classification()},
-        metrics={"label": "accuracy"},
+        mm.losses.classification(),
+        metrics=["accuracy"],
         jit_compile=False,
     )
 
     def batches(data):
         data = data.map(lambda inputs, label: ({name: inputs[name] for name in names}, label))
-        return mm.data.labels_for_outputs(data.batch(50), model)
+        return data.batch(50)
 
     epochs = 12 if FULL else 6
     model.fit(batches(train.shuffle(2400, seed=0)), epochs=epochs, shuffle=False, verbose=0)
     figures = model.evaluate(batches(test), verbose=0, return_dict=True)
-    accuracy = figures.get("label_accuracy", figures.get("accuracy"))
-    print(f"{' + '.join(names):15} test accuracy {100 * accuracy:.1f} %")
+    print(f"{' + '.join(names):15} test accuracy {100 * figures['accuracy']:.1f} %")
     return model
 
 
@@ -140,28 +137,21 @@ both = learn("video", "sound")
 # %% [markdown]
 # ## Where does it look while it listens?
 #
-# The last block's attention is an output of the model: for each position of one modality, how much
-# it draws on each position of both, in the order that the axis shows. Averaged over test clips, a
-# row for each position of the video. Bright: drawn upon.
+# `attention_maps` collects, layer by layer, how much each position of one modality draws on each
+# position of another, averaged over the heads. Here: the rows are moments of the video, the columns
+# moments of the sound. Bright: drawn upon.
 
 # %%
 inputs, labels = next(iter(test.batch(100)))
-outputs = both.predict(inputs, verbose=0)
-attention = outputs["video_attention"].mean(axis=(0, 1))
-print({name: value.shape for name, value in outputs.items()})
-
-figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-axes.imshow(attention, aspect="auto", cmap="cividis")
-axes.set(
-    xlabel="drawn upon: positions of the sound, then of the video",
-    ylabel="position of the video",
-    title=f"Attention of the video's positions (mean of n = {len(labels)} clips)",
-)
-plt.show()
+maps = mm.evaluate.attention_maps(both, inputs)
+for name, found in maps.items():
+    print(f"{name:35} {found.weights.shape}")
+mm.plots.attention_matrix(maps["non_local_1/video/sound"], title="What the video draws on")
 
 # %% [markdown]
 # Attention says where information flows, not what a decision is owed to; for that
-# `mm.evaluate.shapley_values` divides a prediction among the modalities (notebook 8).
+# `mm.evaluate.shapley_values` divides a prediction among the modalities, which must be `optional`
+# for it (notebook 8).
 #
 # ## Go on
 #
