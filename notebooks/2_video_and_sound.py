@@ -138,15 +138,27 @@ both = learn("video", "sound")
 # ## Where does it look while it listens?
 #
 # `attention_maps` collects, layer by layer, how much each position of one modality draws on each
-# position of another, averaged over the heads. Here: the rows are moments of the video, the columns
-# moments of the sound. Bright: drawn upon.
+# position of another, averaged over the heads. What a position draws on sums to 1 over both
+# modalities, so first: how much of it is the other one?
 
 # %%
 inputs, labels = next(iter(test.batch(100)))
 maps = mm.evaluate.attention_maps(both, inputs)
-for name, found in maps.items():
-    print(f"{name:35} {found.weights.shape}")
-mm.plots.attention_matrix(maps["non_local_1/video/sound"], title="What the video draws on")
+for name in specs:
+    shares = {
+        other: maps[f"non_local_1/{name}/{other}"].received().sum() / len(labels) for other in specs
+    }
+    print(f"{name} draws on", {other: f"{100 * share:.0f} %" for other, share in shares.items()})
+
+# %% [markdown]
+# And where? Rows are the positions that draw, columns what they draw on: frames of the video, and
+# places in the spectrogram, by time and frequency. Each figure has a scale of its own.
+
+# %%
+mm.plots.attention_matrix(maps["non_local_1/sound/video"], title="What the sound draws on")
+
+# %%
+mm.plots.attention_matrix(maps["non_local_1/video/video"], title="What the video draws on")
 
 # %% [markdown]
 # Attention says where information flows, not what a decision is owed to; for that
