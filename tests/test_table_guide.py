@@ -69,7 +69,8 @@ def test_the_guide_runs_in_order(tmp_path, monkeypatch, capsys):
     for number, block in enumerate(blocks("tables.md", "python"), start=1):
         exec(compile(block, f"tables.md, block {number}", "exec"), found)
     assert [["hat", "shoe"][number] for number in found["predicted"].argmax(axis=1)] == kinds
-    assert mm.exporting.read_card("shop.tflite")["classes"] == {"label": ["hat", "shoe"]}
+    card = mm.exporting.read_card("runs/shop/model.tflite")
+    assert card["classes"] == {"label": ["hat", "shoe"]}
 
 
 def test_the_page_of_keys_has_every_key():
