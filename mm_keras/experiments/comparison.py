@@ -23,6 +23,7 @@ from mm_keras.evaluate import mean_interval, paired_test
 from mm_keras.experiments.config import Experiment, builder_of, parse_config, read_yaml
 from mm_keras.experiments.folds import Folds
 from mm_keras.experiments.keys import check_keys
+from mm_keras.experiments.narrowing import narrowed
 from mm_keras.experiments.outcome import Outcome
 from mm_keras.experiments.run import run_experiment
 from mm_keras.experiments.versions import versions
@@ -44,7 +45,8 @@ class Comparison:
             system too, where its builder has them and the system gives no other.
         seeds: How often each row is trained, with the seeds 0, 1, …: two or more for intervals.
             With folds: how often they are drawn. `None`: 3, with folds 1.
-        singles: Whether each modality alone is a row too.
+        singles: Whether each modality alone is a row too, with what the experiment says of it.
+            Samples that `on_error` drops for another modality are not dropped there.
         folds: k: instead of the given split, the training and test samples are divided into k
             folds, each of which tests what is trained on the others; k trainings a seed. Folds have
             equal shares of the classes, and all rows have the same folds. The validation split
@@ -93,8 +95,8 @@ class Comparison:
         experiment = self.experiment
         rows = {}
         if self.singles:
-            for name, spec in sorted(experiment.modalities.items()):
-                rows[name + SINGLE] = dataclasses.replace(experiment, modalities={name: spec})
+            for name in sorted(experiment.modalities):
+                rows[name + SINGLE] = narrowed(experiment, [name])
         for row, (builder, options) in self.systems.items():
             known = inspect.signature(BUILDERS[builder]).parameters
             common = {key: value for key, value in experiment.options.items() if key in known}
