@@ -33,7 +33,7 @@ def train(tmp_path, dataset, more=""):
     config = tmp_path / "config.yaml"
     text = CONFIG.format(more=more, dataset=dataset, output=tmp_path / "out")
     config.write_text(text, encoding="utf-8")
-    status = main(["train", str(config)])
+    status = main(["train", str(config), "--overwrite"])
     if status == 0:
         (row,) = json.loads((tmp_path / "out/metrics.json").read_text())["models"]
         assert 0 <= row["test"]["accuracy"] <= 1
