@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,12 @@ class Source:
         builder = self._builder()
         builder.download_and_prepare()
         return sorted(builder.info.splits)
+
+    def folder(self) -> str:
+        """Returns the folder of the prepared data, once they are there."""
+        builder = self._builder()
+        builder.download_and_prepare()
+        return os.fspath(builder.data_path)
 
     def _builder(self) -> tfds.core.DatasetBuilder:
         try:

@@ -168,7 +168,7 @@ dataset: {{type: table, path: {table}, inputs: {{image: photo}}, split: part,
         ("{type: table, path: TABLE, labels: kind, split: prat}", "`by`.*Did you mean 'part'"),
         (
             "{type: table, path: TABLE, labels: kind, split: part, train: training}",
-            "`split` must be one of.*Did you mean 'train'",
+            "`dataset.train` must be one of the splits.*Did you mean 'train'",
         ),
     ],
 )
