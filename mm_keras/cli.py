@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         help="go on with the interrupted run in the output folder, if there is one",
     )
     train.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a finished run in the output folder, and delete what was exported from it",
+    )
+    train.add_argument(
         "--profile",
         action="store_true",
         help="write a trace of 20 steps for TensorBoard to the output folder; docs/distribute.md "
@@ -244,6 +249,7 @@ def _train(options: argparse.Namespace, console) -> int:
     from mm_keras import distribute, plots
     from mm_keras.data.bad_records import plain_errors
     from mm_keras.experiments import outcome_table, read_config, run_experiment
+    from mm_keras.experiments.earlier_run import other_exports
     from mm_keras.experiments.interruption import run_checkpoints
     from mm_keras.experiments.write_metrics import write_metrics
 
@@ -258,7 +264,9 @@ def _train(options: argparse.Namespace, console) -> int:
             command = [sys.executable, "-m", "mm_keras", "train", options.config]
             command += ["--workers", str(options.workers)]
             command += ["--output", options.output] if options.output else []
-            command += [f"--{name}" for name in ("resume", "profile") if getattr(options, name)]
+            command += [
+                f"--{name}" for name in ("resume", "overwrite", "profile") if getattr(options, name)
+            ]
             return distribute.launch(command, options.workers)
     # Before anything else that uses TensorFlow.
     workers = distribute.Workers(distribute.strategy()) if options.workers else None
@@ -266,7 +274,9 @@ def _train(options: argparse.Namespace, console) -> int:
     experiment = read_config(options.config)
     folder = pathlib.Path(options.output or experiment.output)
     with workers.chief_first() if workers else contextlib.nullcontext():
-        checkpoints = run_checkpoints(folder, options.config, experiment, options.resume)
+        checkpoints = run_checkpoints(
+            folder, options.config, experiment, options.resume, options.overwrite
+        )
     with plain_errors():
         outcome = run_experiment(
             experiment,
@@ -282,13 +292,19 @@ def _train(options: argparse.Namespace, console) -> int:
         return 0
     names = getattr(experiment.source, "label_names", None)
     names = names if isinstance(names, tuple) else None
-    outcome.write(folder, names, training_data=experiment.source.name)
+    try:
+        deleted = outcome.write(folder, names, training_data=experiment.source.name)
+    finally:  # also where a picture can't be written
+        write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
+        shutil.copyfile(options.config, folder / "config.yaml")
+    if deleted:
+        console.print(f"Deleted, since made of an earlier model: {', '.join(deleted)}.")
+    if left := other_exports(folder):
+        console.print(f"Of an earlier model, and still there: {', '.join(left)}.")
     for metric in outcome.test:
         if metric in outcome.history:
             figure = plots.learning_curves({outcome.name: outcome.history}, metric)
             figure.savefig(folder / f"learning_curve_{metric}.png", dpi=150)
-    write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
-    shutil.copyfile(options.config, folder / "config.yaml")
     console.print(outcome_table([outcome], experiment.source.name))
     report = getattr(experiment.source, "report", None)
     if report is not None and report.count:

@@ -148,9 +148,13 @@ def _check_labels(name: str, labels: np.ndarray, units: int, is_classes: bool) -
     if is_classes and numbers:
         wrong = (labels < 0) | (labels >= units) | (labels != np.floor(labels))
         if wrong.any():
+            found = labels[wrong].ravel()[0]
+            needed = (
+                f", which needs num_classes of at least {found + 1:g}" if found >= units else ""
+            )
             raise ValueError(
                 f"labels of {name!r} must be whole numbers in 0…{units - 1}. "
-                f"Received: {labels[wrong].ravel()[0]}."
+                f"Received: {found}{needed}."
             )
     elif labels.ndim > 1 and labels.shape[-1] != units:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -80,8 +81,25 @@ class Source:
                 f"`options` must be empty for a dataset other than {sorted(LOADERS)}. "
                 f"Received: options={dict(self.options)}."
             )
+        builder = self._builder()
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split, shuffle_files=False)
+
+    def splits(self) -> list[str]:
+        """Returns the names of the splits, once the data are there."""
+        builder = self._builder()
+        builder.download_and_prepare()
+        return sorted(builder.info.splits)
+
+    def folder(self) -> str:
+        """Returns the folder of the prepared data, once they are there."""
+        builder = self._builder()
+        builder.download_and_prepare()
+        return os.fspath(builder.data_path)
+
+    def _builder(self) -> tfds.core.DatasetBuilder:
         try:
-            builder = tfds.builder(self.name, data_dir=self.data_dir, try_gcs=False)
+            return tfds.builder(self.name, data_dir=self.data_dir, try_gcs=False)
         except tfds.core.DatasetNotFoundError as error:
             hint = nearest(
                 self.name, [*LOADERS, *tfds.list_builders(with_community_datasets=False)]
@@ -89,8 +107,6 @@ class Source:
             raise ValueError(
                 f"`name` must be a dataset of TFDS.{hint} Received: name={self.name!r}."
             ) from error
-        builder.download_and_prepare()
-        return builder.as_dataset(split=split, shuffle_files=False)
 
     def strata(self, splits: Sequence[str], head: str | None) -> Strata:
         """Returns labels of all examples of some splits, one split after the other.

@@ -1,12 +1,7 @@
 """What the command runs: a described experiment, and the demo."""
 
-from mm_keras.experiments.comparison import (
-    Compared,
-    ComparedRow,
-    Comparison,
-    compare,
-    read_comparison,
-)
+from mm_keras.experiments.compared import Compared, ComparedRow
+from mm_keras.experiments.comparison import Comparison, compare, read_comparison
 from mm_keras.experiments.config import Experiment, read_config
 from mm_keras.experiments.demo import run_demo
 from mm_keras.experiments.inspect_data import inspect_data

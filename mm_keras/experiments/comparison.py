@@ -1,31 +1,28 @@
 """Is fusion worth it, and which one? Systems against each other and each modality alone."""
 
-import csv
 import dataclasses
 import functools
-import hashlib
 import inspect
-import json
 import pathlib
-import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
-from mm_keras import plots
 from mm_keras._checks import check_bool, check_int
-from mm_keras._files import written_whole
-from mm_keras.evaluate import mean_interval, paired_test
+from mm_keras.evaluate import paired_test
+from mm_keras.experiments.compared import Compared, ComparedRow
 from mm_keras.experiments.config import Experiment, builder_of, parse_config, read_yaml
+from mm_keras.experiments.data_files import data_digest
+from mm_keras.experiments.finished_runs import FinishedRuns, settings_of
+from mm_keras.experiments.fitting import check_splits
 from mm_keras.experiments.folds import Folds
 from mm_keras.experiments.keys import check_keys
+from mm_keras.experiments.narrowing import narrowed
 from mm_keras.experiments.outcome import Outcome
-from mm_keras.experiments.run import run_experiment
-from mm_keras.experiments.versions import versions
+from mm_keras.experiments.run import check_experiment, run_experiment
 from mm_keras.exporting import flops
 from mm_keras.models import BUILDERS
 
@@ -44,7 +41,8 @@ class Comparison:
             system too, where its builder has them and the system gives no other.
         seeds: How often each row is trained, with the seeds 0, 1, …: two or more for intervals.
             With folds: how often they are drawn. `None`: 3, with folds 1.
-        singles: Whether each modality alone is a row too.
+        singles: Whether each modality alone is a row too, with what the experiment says of it.
+            Samples that `on_error` drops for another modality are not dropped there.
         folds: k: instead of the given split, the training and test samples are divided into k
             folds, each of which tests what is trained on the others; k trainings a seed. Folds have
             equal shares of the classes, and all rows have the same folds. The validation split
@@ -84,7 +82,7 @@ class Comparison:
     def described(self) -> str:
         """What the values of a row are from: `"3 seeds"`, `"5 folds"`, `"2 × 5 folds"`."""
         if not self.folds:
-            return f"{self.repetitions} seeds"
+            return f"{self.repetitions} seeds" if self.repetitions > 1 else "1 seed"
         times = f"{self.repetitions} × " if self.repetitions > 1 else ""
         return f"{times}{self.folds} folds"
 
@@ -93,8 +91,8 @@ class Comparison:
         experiment = self.experiment
         rows = {}
         if self.singles:
-            for name, spec in sorted(experiment.modalities.items()):
-                rows[name + SINGLE] = dataclasses.replace(experiment, modalities={name: spec})
+            for name in sorted(experiment.modalities):
+                rows[name + SINGLE] = narrowed(experiment, [name])
         for row, (builder, options) in self.systems.items():
             known = inspect.signature(BUILDERS[builder]).parameters
             common = {key: value for key, value in experiment.options.items() if key in known}
@@ -104,113 +102,15 @@ class Comparison:
         return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class ComparedRow:
-    """A system, or a modality alone, over all seeds and folds.
-
-    Args:
-        name: Of the row.
-        values: The metric on the test split, in order of the seeds, folds within them.
-        figures: `parameters`, `mflops` (millions of floating-point operations of one prediction),
-            `training_seconds` and `latency_ms` of one sample: medians over the seeds.
-        p: Of a paired t-test over the values against the best single modality; `None` for that one,
-            without single modalities, for one value, and where all differences are the same. Over
-            folds it is the corrected resampled t-test, see `mm.evaluate.paired_test`.
-        test_ratio: Of folds, as there.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    figures: Mapping[str, float]
-    p: float | None = None
-    test_ratio: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        """Of the values."""
-        return statistics.mean(self.values)
-
-    @property
-    def interval(self) -> float | None:
-        """Half the width of the mean's 95 % interval, by Student's t; `None` for one value."""
-        return mean_interval(self.values, test_ratio=self.test_ratio)
-
-
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """The rows of a comparison, of which metric, and how many folds, if any."""
-
-    rows: tuple[ComparedRow, ...]
-    metric: str
-    folds: int | None = None
-
-    def table(self, title: str = "", note: str = "") -> Table:
-        """Returns the table that the command prints."""
-        table = Table(title=title, caption=note or None)
-        table.add_column("system")
-        columns = (f"test {self.metric}", "p", "parameters", "MFLOP", "training s", "latency ms")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for row in self.rows:
-            interval = "" if row.interval is None else f" ± {row.interval:.3f}"
-            figures = row.figures
-            table.add_row(
-                row.name,
-                f"{row.mean:.3f}{interval}",
-                "" if row.p is None else f"{row.p:.3f}",
-                f"{figures['parameters']:,.0f}",
-                f"{figures['mflops']:,.2f}",
-                f"{figures['training_seconds']:.1f}",
-                f"{figures['latency_ms']:.2f}",
-            )
-        return table
-
-    def write(self, folder: str | pathlib.Path) -> None:
-        """Writes `comparison.json`, `comparison.csv` and `comparison.png` to a folder."""
-        folder = pathlib.Path(folder)
-        rows = [
-            {
-                "name": row.name,
-                "mean": row.mean,
-                "interval": row.interval,
-                "p": row.p,
-                **row.figures,
-                "values": list(row.values),
-            }
-            for row in self.rows
-        ]
-        with written_whole(folder / "comparison.json") as path:
-            content = {
-                "metric": self.metric,
-                "folds": self.folds,
-                "rows": rows,
-                "versions": versions(),
-            }
-            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        with (
-            written_whole(folder / "comparison.csv") as path,
-            path.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow([key for key in rows[0] if key != "values"])
-            writer.writerows([[v for k, v in row.items() if k != "values"] for row in rows])
-        figure = plots.comparison_chart(
-            {row.name: row.values for row in self.rows},
-            f"test {self.metric}",
-            unit="folds" if self.folds else "seeds",
-            test_ratio=self.rows[0].test_ratio,
-        )
-        with written_whole(folder / "comparison.png") as path:
-            figure.savefig(path, dpi=150)
-
-
 def compare(
     comparison: Comparison, folder: str | pathlib.Path, console: Console | None = None
 ) -> Compared:
     """Trains every row with every seed or fold, and compares them with the best single modality.
 
     Each training is written to the folder when it ends; called again with the same comparison,
-    after a crash say, finished ones are read instead of run.
+    after a crash say, finished ones are read instead of run. Rows and seeds may be added or removed
+    then, and some rows changed: what is unchanged is not trained again. Every row's model is built
+    and its data checked before the first training.
 
     Args:
         comparison: What is compared.
@@ -221,42 +121,70 @@ def compare(
         All rows; the metric is the first that is no loss, on the test split.
 
     Raises:
-        ValueError: If the folder holds another comparison, or the data can't be divided into so
-            many folds.
+        ValueError: If the folder holds another comparison, or one on other data; if a row can't be
+            trained, which is named; or if the data can't be divided into so many folds.
 
     Reference: Dror et al., The Hitchhiker's Guide to Testing Statistical Significance, 2018; Nadeau
     and Bengio, Inference for the Generalization Error, 2003.
     """
     console = console or Console()
     folder = pathlib.Path(folder)
-    runs = folder / "runs"
+    check_splits(comparison.experiment)
     trainings = _trainings(comparison)
-    runs.mkdir(parents=True, exist_ok=True)
-    _check_same(comparison, folder)
+    rows = comparison.rows()
+    runs = FinishedRuns(
+        folder / "runs",
+        data_digest(comparison.experiment),
+        {row: settings_of(experiment, comparison.folds) for row, experiment in rows.items()},
+    )
+    if changed := runs.check():
+        names = ", ".join(changed)
+        console.print(f"Trained anew, since settings are others than in {runs.folder}: {names}.")
+    _check_rows(rows, trainings, runs)
     measured: dict[str, list[dict[str, Any]]] = {}
     title = f"{comparison.experiment.source.name}, {comparison.experiment.epochs} epochs"
     quiet = Console(quiet=True)
     with Live(console=console, auto_refresh=False) as live:
-        for row, experiment in comparison.rows().items():
+        for row, experiment in rows.items():
             measured[row] = []
             for name, prepared in trainings.items():
-                path = runs / f"{re.sub(r'[^A-Za-z0-9]+', '_', row)}-{_short(row)}-{name}.json"
-                if not path.exists():
+                figures = runs.read(row, name)
+                if figures is None:
                     note = f"training {row}, seed {name.replace('-', ', fold ')}"
                     live.update(_shown(comparison, measured, title, note), refresh=True)
-                    outcome = run_experiment(prepared(experiment), row, quiet)
-                    with written_whole(path) as unfinished:
-                        unfinished.write_text(json.dumps(_figures(outcome)), encoding="utf-8")
-                measured[row].append(json.loads(path.read_text(encoding="utf-8")))
+                    figures = _figures(run_experiment(prepared(experiment), row, quiet))
+                    runs.write(row, name, figures)
+                measured[row].append(figures)
         compared = _compared(comparison, measured)
-        corrected = ", corrected for folds" if comparison.folds else ""
-        note = (
-            f"{comparison.described}; mean ± 95 % interval; p: paired with the best modality"
-            f"{corrected}"
-        )
-        live.update(compared.table(title, note), refresh=True)
+        live.update(compared.table(title, _note(comparison, compared)), refresh=True)
     compared.write(folder)
     return compared
+
+
+def _check_rows(rows: Mapping[str, Experiment], trainings, runs: FinishedRuns) -> None:
+    """Raises for a row that could not be trained, before the first is."""
+    first = next(iter(trainings.values()))
+    for row, experiment in rows.items():
+        if all(runs.read(row, name) for name in trainings):
+            continue
+        try:
+            check_experiment(first(experiment))
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"row {row!r}: {error}") from error
+
+
+def _note(comparison: Comparison, compared: Compared) -> str:
+    """Returns what stands below the table."""
+    parts = [comparison.described]
+    if any(row.interval is not None for row in compared.rows):
+        parts.append("mean ± 95 % interval")
+    if any(row.p is not None for row in compared.rows):
+        corrected = ", corrected for folds" if comparison.folds else ""
+        parts.append(
+            f"p: paired{corrected}, with the best modality by these test scores: {compared.best}"
+        )
+    return "; ".join(parts)
 
 
 def _trainings(comparison: Comparison) -> dict[str, Callable[[Experiment], Experiment]]:
@@ -319,23 +247,6 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _check_same(comparison: Comparison, folder: pathlib.Path) -> None:
-    """Raises where a folder holds the runs of another comparison."""
-    path = folder / "runs" / "fingerprint.txt"
-    fingerprint = _short(repr(comparison))
-    if path.exists() and path.read_text(encoding="utf-8") != fingerprint:
-        raise ValueError(
-            "`folder` must be a new one, or that of the same comparison, which is then continued. "
-            f"Received: folder={folder}, whose runs have other settings."
-        )
-    with written_whole(path) as unfinished:
-        unfinished.write_text(fingerprint, encoding="utf-8")
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
 def _compared(
     comparison: Comparison, measured: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Compared:
@@ -352,7 +263,7 @@ def _compared(
         if best not in (None, row) and len(runs) == len(measured[best]):  # no row under way
             p = paired_test(values[row], values[best], comparison.test_ratio)
         rows.append(ComparedRow(row, values[row], figures, p, comparison.test_ratio))
-    return Compared(tuple(rows), metric, comparison.folds)
+    return Compared(tuple(rows), metric, comparison.folds, best and best.removesuffix(SINGLE))
 
 
 def _shown(comparison: Comparison, measured, title: str, note: str):

@@ -62,7 +62,8 @@ def run_demo(
         )
     ]
     fused = outcomes[-1]
-    fused.write(folder, training_data="av_digits")
+    if deleted := fused.write(folder, training_data="av_digits"):
+        console.print(f"Deleted, since made of an earlier model: {', '.join(deleted)}.")
     curves = plots.learning_curves({outcome.name: outcome.history for outcome in outcomes})
     curves.savefig(folder / "learning_curves.png", dpi=150)
     write_metrics(outcomes, folder / "metrics.json", dataset="av_digits", epochs=epochs, seed=seed)

@@ -3,7 +3,10 @@
 import pathlib
 import shutil
 
+from mm_keras._files import check_writable
 from mm_keras.experiments.config import Experiment, read_yaml
+from mm_keras.experiments.earlier_run import check_no_earlier_run
+from mm_keras.exporting.export import SAVED_MODEL
 from mm_keras.training import Checkpoints
 
 CONFIG = "config.yaml"
@@ -11,7 +14,11 @@ MAY_CHANGE = (("fit", "epochs"), ("output",))
 
 
 def run_checkpoints(
-    folder: pathlib.Path, config: pathlib.Path, experiment: Experiment, resume: bool
+    folder: pathlib.Path,
+    config: pathlib.Path,
+    experiment: Experiment,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Checkpoints:
     """Returns the checkpoints of a run, in its folder, with a copy of its file.
 
@@ -20,14 +27,19 @@ def run_checkpoints(
         config: The YAML file that describes it.
         experiment: What the file says.
         resume: Whether the run is to go on.
+        overwrite: Whether a finished run in the folder may be replaced.
 
     Raises:
-        ValueError: If there are checkpoints and the run is not to go on, or if it is to go on with
-            another file. Epochs and output may differ.
+        ValueError: If the folder holds a finished run that may not be replaced, if there are
+            checkpoints and the run is not to go on, or if it is to go on with another file. Epochs
+            and output may differ.
     """
     checkpoints = Checkpoints(folder / "checkpoints", every=experiment.checkpoint_steps)
     begun = checkpoints.folder / CONFIG
     if not checkpoints.paths:
+        if not overwrite:
+            check_no_earlier_run(folder)
+        check_writable(folder / "saved_model", SAVED_MODEL)
         checkpoints.folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(config, begun)
     elif not resume:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from mm_keras import plots
+from mm_keras._files import written_whole
+from mm_keras.experiments.earlier_run import MODEL, delete_earlier_run
 from mm_keras.exporting import export
 from mm_keras.models import inference_model
 
@@ -57,31 +59,71 @@ class Outcome:
         folder: str | pathlib.Path,
         classes: Sequence[str] | None = None,
         training_data: str | None = None,
-    ) -> None:
+    ) -> list[str]:
         """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
+
+        What was made of an earlier model in the folder is deleted. Then the model comes first, and
+        everything else is tried, whatever fails: a trained model is not lost by a picture.
 
         Args:
             folder: Made where it doesn't exist.
             classes: Names of the classes; `None`: their numbers.
             training_data: For the cards of the models: what it was trained on.
+
+        Returns:
+            Names of what was deleted.
+
+        Raises:
+            OSError: If something could not be written. It names that, the reason, and where the
+                model is.
         """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, format in (("model.keras", "keras"), ("saved_model", "saved_model")):
+        deleted = delete_earlier_run(folder)
+        failed: dict[str, Exception] = {}
+
+        def attempt(name: str, write: Callable[[pathlib.Path], Any]) -> None:
+            try:
+                write(folder / name)
+            except Exception as error:  # whatever it is, the rest is written
+                failed[name] = error
+
+        def exported(path: pathlib.Path) -> None:
             # The check takes processes that import TensorFlow: `mm-keras export` makes it.
             export(
                 self.model,
-                folder / name,
-                format=format,
+                path,
+                format="keras" if path.suffix else "saved_model",
                 check=False,
                 classes=dict.fromkeys(self.predictions, classes) if classes else None,
                 metrics=self.test,
                 training_data=training_data,
             )
-        plots.model_diagram(self.model).savefig(folder / "model_diagram.png", dpi=150)
-        for head, (true, predicted) in self.predictions.items():
-            count = self.model.output[head].shape[-1]
-            names = classes or [str(number) for number in range(count)]
-            figure = plots.confusion_matrix(true, predicted, names, f"{self.name}: {head}")
+
+        def without_card(path: pathlib.Path) -> None:
+            with written_whole(path) as unfinished:
+                inference_model(self.model).save(unfinished)
+
+        attempt(MODEL, exported)
+        if MODEL in failed:
+            without_card(folder / MODEL)
+        attempt("saved_model", exported)
+        attempt("model_diagram.png", lambda p: plots.model_diagram(self.model).savefig(p, dpi=150))
+        for head in self.predictions:
             suffix = "" if len(self.predictions) == 1 else f"_{head}"
-            figure.savefig(folder / f"confusion_matrix{suffix}.png", dpi=150)
+            attempt(
+                f"confusion_matrix{suffix}.png",
+                lambda path, head=head: self._confusion(head, classes).savefig(path, dpi=150),
+            )
+        if failed:
+            reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
+            raise OSError(
+                f"Not everything could be written to {folder}, but the trained model is in "
+                f"{folder / MODEL}{', without a card' if MODEL in failed else ''}. {reasons}"
+            ) from next(iter(failed.values()))
+        return deleted
+
+    def _confusion(self, head: str, classes: Sequence[str] | None) -> Any:
+        true, predicted = self.predictions[head]
+        names = classes or [str(number) for number in range(self.model.output[head].shape[-1])]
+        return plots.confusion_matrix(true, predicted, names, f"{self.name}: {head}")

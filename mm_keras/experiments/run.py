@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 from rich.console import Console
@@ -13,8 +13,10 @@ from mm_keras.data import check_dataset, domain_batches, labels_for_outputs
 from mm_keras.distribute import Workers
 from mm_keras.experiments.compilation import compile_for
 from mm_keras.experiments.config import CALLBACKS, Experiment
+from mm_keras.experiments.fitting import check_classes, check_splits
 from mm_keras.experiments.measuring import Batches, measure_model
 from mm_keras.experiments.outcome import Outcome
+from mm_keras.modalities import Modality
 from mm_keras.models import BUILDERS, Classification, inference_model
 from mm_keras.models.heads import check_heads
 from mm_keras.training import Checkpoints, ProgressBar
@@ -43,26 +45,21 @@ def run_experiment(
     Returns:
         The outcome. Of several workers the chief alone measures it, on a copy of the model that is
         its own; the others return `None` at once.
+
+    Raises:
+        ValueError: Before training, if data and experiment don't fit: splits, classes, columns.
     """
     splits = experiment.splits
     sources = [one for one in (experiment.source, experiment.target) if one]
     with workers.chief_first() if workers else contextlib.nullcontext():
-        modalities = experiment.source.adapt(experiment.modalities, splits.train)
+        modalities = _adapted(experiment)
         for source in sources if workers else ():  # TFDS prepares what nobody has used yet
             source.batches(splits.train, modalities, splits.batch_size)
     keras.utils.set_random_seed(experiment.seed)  # after TFDS, which may draw numbers
     heads = check_heads(experiment.num_classes)
 
-    def build() -> keras.Model:
-        with dtype_policy(experiment.precision):
-            made = BUILDERS[experiment.builder](
-                modalities, experiment.num_classes, **experiment.options
-            )
-        compile_for(made, experiment)
-        return made
-
     with workers.strategy.scope() if workers else contextlib.nullcontext():
-        model = build()
+        model = _built(experiment, modalities)
 
     def batches(source, split: str, shuffle: bool = False) -> Batches:
         return source.batches(split, modalities, splits.batch_size, shuffle, experiment.seed)
@@ -105,7 +102,7 @@ def run_experiment(
     if workers and workers.strategy.num_replicas_in_sync > 1:
         if not workers.is_chief:
             return None
-        trained, model = model, build()
+        trained, model = model, _built(experiment, modalities)
         model.set_weights(trained.get_weights())
     shipped = inference_model(model)
     compile_for(shipped, experiment)
@@ -120,6 +117,40 @@ def run_experiment(
         shipped=shipped,
         name=name,
     )
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Raises for what would stop `run_experiment` before it trains: builds and reads little.
+
+    The data's rows are read, and what of them is in memory is checked; files that rows name are
+    not. The model is built, and thrown away.
+
+    Args:
+        experiment: As for `run_experiment`.
+    """
+    splits = experiment.splits
+    modalities = _adapted(experiment)
+    experiment.preparation.check(modalities, experiment.num_classes)
+    for split in filter(None, (splits.train, splits.validation, splits.test)):
+        experiment.source.batches(split, modalities, splits.batch_size)
+    _built(experiment, modalities)
+
+
+def _adapted(experiment: Experiment) -> dict[str, Modality]:
+    """Returns the specs, adapted on the training split, after a check of splits and classes."""
+    check_splits(experiment)
+    check_classes(experiment)
+    return experiment.source.adapt(experiment.modalities, experiment.splits.train)
+
+
+def _built(experiment: Experiment, modalities: Mapping[str, Modality]) -> keras.Model:
+    """Returns the compiled model."""
+    with dtype_policy(experiment.precision):
+        made = BUILDERS[experiment.builder](
+            modalities, experiment.num_classes, **experiment.options
+        )
+    compile_for(made, experiment)
+    return made
 
 
 def train_and_measure(

@@ -33,7 +33,7 @@ def train(tmp_path, dataset, more=""):
     config = tmp_path / "config.yaml"
     text = CONFIG.format(more=more, dataset=dataset, output=tmp_path / "out")
     config.write_text(text, encoding="utf-8")
-    status = main(["train", str(config)])
+    status = main(["train", str(config), "--overwrite"])
     if status == 0:
         (row,) = json.loads((tmp_path / "out/metrics.json").read_text())["models"]
         assert 0 <= row["test"]["accuracy"] <= 1
@@ -168,7 +168,7 @@ dataset: {{type: table, path: {table}, inputs: {{image: photo}}, split: part,
         ("{type: table, path: TABLE, labels: kind, split: prat}", "`by`.*Did you mean 'part'"),
         (
             "{type: table, path: TABLE, labels: kind, split: part, train: training}",
-            "`split` must be one of.*Did you mean 'train'",
+            "`dataset.train` must be one of the splits.*Did you mean 'train'",
         ),
     ],
 )
