@@ -24,6 +24,7 @@ from mm_keras.compress.hosted import Hosted
 from mm_keras.compress.quantize import (
     checked_batches,
     finished,
+    keeps_defaults,
     kept_layers,
     set_pixel_inputs,
 )
@@ -151,7 +152,7 @@ def quantize_aware(
         shuffle=False,  # that is up to the dataset
     )
     with Conversion(lambda folder: _write(aware, serving, folder)) as conversion:
-        content, reasons = conversion.int8(batches, kept)
+        content, reasons = conversion.int8(batches, kept, keeps_defaults(keep_float))
     if preserve_sparsity:
         _check_zeros(content, zeros)
     layers = {name: bridged.path for name, bridged in bridge.layers.items()}

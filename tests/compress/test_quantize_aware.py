@@ -92,6 +92,15 @@ def test_kernels_of_trained_and_refused_layers_are_int8(aware):
     assert len(additions) == 2, "of `before` and `norm`; `after` is folded into its kernel"
 
 
+def test_small_probabilities_survive(aware, inputs):
+    """TFMOT's rounding of the logits would go on through the softmax."""
+    reasons = {entry.kind: entry.reason for entry in aware.stayed_float}
+    assert reasons["SOFTMAX"] == "steps of 1/256 would make 0 of small probabilities"
+    found = aware.predict(inputs)["label"]
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+    assert np.abs(256 * found - np.round(256 * found)).max() > 0.1
+
+
 @pytest.mark.slow
 def test_the_model_stays_as_it_is_and_training_changes_the_result(model, aware, train):
     before = model.get_weights()
@@ -155,7 +164,9 @@ def test_zeros_stay_before_a_relu_of_its_own_in_a_model_that_tfmot_takes_whole(t
     data = train.map(lambda inputs, labels: ({"picture": inputs["picture"]}, labels))
     whole = mm.compress.quantize_aware(model, data, verbose=0)
     assert whole.not_trained == {}
-    assert whole.stayed_float == ()
+    assert [(entry.kind, entry.name) for entry in whole.stayed_float] == [("SOFTMAX", "label")]
+    rounded = mm.compress.quantize_aware(model, data, verbose=0, keep_float=())
+    assert rounded.stayed_float == ()
     pruned = mm.compress.prune(model, data, 0.75, verbose=0)
     small = mm.compress.quantize_aware(pruned, data, verbose=0)
     assert list(small.not_trained) == ["conv"]
