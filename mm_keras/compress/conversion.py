@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from mm_keras.compress import flatbuffer
-from mm_keras.compress.probabilities import drop_round_trips, make_float, probability_operators
+from mm_keras.compress.probabilities import make_float, probability_operators
 from mm_keras.compress.quantized_model import StayedFloat
 from mm_keras.compress.representative import Batches
 from mm_keras.exporting.litert import SIGNATURE
@@ -103,7 +103,6 @@ class Conversion(contextlib.AbstractContextManager):
         file = flatbuffer.read(_checked(debugger.get_nondebug_quantized_model()))
         if probabilities:
             make_float(file)
-        drop_round_trips(file)
         return flatbuffer.written(file), reasons | kept
 
     @contextlib.contextmanager

@@ -1,8 +1,14 @@
 """Probabilities in float32 at the end of a LiteRT file that computes in 8 bits."""
 
+import copy
+
+import numpy as np
+
 from mm_keras.compress.flatbuffer import FLOAT, WEIGHTED, Operator, kind_of, operators, schema
 
+INT8 = schema.TensorType.INT8
 KINDS = ("LOGISTIC", "LOG_SOFTMAX", "SOFTMAX")
+CHANGES = ("DEQUANTIZE", "QUANTIZE")  # of a type; from float32 to float32 they do nothing
 
 
 def probability_operators(model: schema.ModelT) -> list[Operator]:
@@ -31,65 +37,93 @@ def probability_operators(model: schema.ModelT) -> list[Operator]:
 
 
 def make_float(model: schema.ModelT) -> None:
-    """Takes softmaxes and sigmoids of outputs in 8 bits after the change to float32, not before it.
+    """Computes in float32 what `probability_operators` finds in 8 bits.
 
-    Those come from quantization-aware training: the converter follows its rounding of the logits
-    through them, whatever it is told to leave out.
+    The converter can be told to leave operators out, but still rounds after every softmax, whose
+    range it knows; and it follows the rounding of quantization-aware training through softmaxes.
     """
-    tensors = {id(operator.tensor) for operator in probability_operators(model)}
-    for graph in model.subgraphs:
-        readers: dict[int, list[schema.OperatorT]] = {}
+    found = {id(operator.tensor) for operator in probability_operators(model)}
+    for number, graph in enumerate(model.subgraphs):
+        inside = {
+            _output(operator): operator
+            for operator in graph.operators
+            if _output(operator) >= 0 and id(graph.tensors[_output(operator)]) in found
+        }
+        rounded = [index for index in inside if graph.tensors[index].type == INT8]
+        others = [o for o in graph.operators if inside.get(_output(o)) is not o]
+        if not rounded or set(rounded) & {index for o in others for index in _inputs(o)}:
+            continue  # nothing to do, or an operator in 8 bits needs it so
+        operators_now = []
         for operator in graph.operators:
-            for index in () if operator.inputs is None else operator.inputs:
-                readers.setdefault(int(index), []).append(operator)
-        for operator in list(graph.operators):
-            middle = _output(operator)
-            between, following = graph.tensors[middle], readers.get(middle, [])
-            if (
-                kind_of(model, operator) not in KINDS
-                or id(between) not in tensors
-                or between.type == FLOAT
-                or [kind_of(model, reader) for reader in following] != ["DEQUANTIZE"]
-            ):
-                continue
-            (change,) = following
-            between.type, between.quantization = FLOAT, None
-            change.inputs, operator.inputs = operator.inputs, [middle]
-            operator.outputs, change.outputs = change.outputs, [middle]
-            graph.operators.remove(change)
-            graph.operators.insert(graph.operators.index(operator), change)
+            if inside.get(_output(operator)) is operator:
+                operators_now += _with_float_inputs(model, graph, operator, set(inside))
+            operators_now.append(operator)
+        for index in rounded:
+            graph.tensors[index].type, graph.tensors[index].quantization = FLOAT, None
+        same = {
+            index: _inputs(operator)[0]
+            for index, operator in inside.items()
+            if kind_of(model, operator) in CHANGES
+        }
 
+        def origin(index: int, same: dict[int, int] = same) -> int:
+            while index in same:
+                index = same[index]
+            return index
 
-def drop_round_trips(model: schema.ModelT) -> None:
-    """Drops pairs of operators that turn floats to integers and back again.
-
-    LiteRT puts them after every softmax, whose range is known, also between two operators that
-    stay float.
-    """
-    for graph in model.subgraphs:
-        outputs = {int(index) for index in graph.outputs}
-        quantized, origin = {}, {}
+        graph.operators = [o for o in operators_now if _output(o) not in same]
         for operator in graph.operators:
-            kind = kind_of(model, operator)
-            if kind not in ("QUANTIZE", "DEQUANTIZE"):
-                continue
-            before, after = int(operator.inputs[0]), int(operator.outputs[0])
-            if kind == "QUANTIZE" and graph.tensors[before].type == FLOAT:
-                quantized[after] = before
-            elif before in quantized and after not in outputs:
-                origin[after] = quantized[before]
-        if not origin:
+            operator.inputs = [origin(index) for index in _inputs(operator)]
+        graph.outputs = [origin(int(index)) for index in graph.outputs]
+        for signature in model.signatureDefs or ():
+            for output in signature.outputs if signature.subgraphIndex == number else ():
+                output.tensorIndex = origin(output.tensorIndex)
+
+
+def _with_float_inputs(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, inside: set[int]
+) -> list[schema.OperatorT]:
+    """Gives an operator float32 in the place of int8 from outside; returns what makes it so."""
+    needed, inputs = [], _inputs(operator)
+    for place, index in enumerate(inputs):
+        if index < 0 or index in inside or graph.tensors[index].type != INT8:
             continue
-        kept = [o for o in graph.operators if _output(o) not in origin]
-        for operator in kept:
-            if operator.inputs is not None:
-                operator.inputs = [origin.get(int(index), int(index)) for index in operator.inputs]
-        read = {int(i) for o in kept if o.inputs is not None for i in o.inputs} | outputs
-        graph.operators = [o for o in kept if _output(o) in read or _output(o) not in quantized]
+        old = graph.tensors[index]
+        new = copy.copy(old)
+        new.type, new.quantization, new.buffer = FLOAT, None, 0
+        data = model.buffers[old.buffer].data
+        if data is None:
+            change = schema.OperatorT()
+            change.opcodeIndex = _opcode_of(model, "DEQUANTIZE")
+            change.inputs, change.outputs = [index], [len(graph.tensors)]
+            needed.append(change)
+        else:
+            scale, zero = old.quantization.scale[0], old.quantization.zeroPoint[0]
+            values = scale * (np.asarray(data).view("int8") - np.float32(zero))
+            model.buffers.append(schema.BufferT())
+            model.buffers[-1].data = values.astype("float32").view("uint8")
+            new.buffer = len(model.buffers) - 1
+        inputs[place] = len(graph.tensors)
+        graph.tensors.append(new)
+    operator.inputs = inputs
+    return needed
+
+
+def _opcode_of(model: schema.ModelT, kind: str) -> int:
+    """Returns the number of the code of a kind of operators that a file has."""
+    return next(
+        operator.opcodeIndex
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if kind_of(model, operator) == kind
+    )
+
+
+def _inputs(operator: schema.OperatorT) -> list[int]:
+    return [] if operator.inputs is None else [int(index) for index in operator.inputs]
 
 
 def _output(operator: schema.OperatorT) -> int:
     """Returns the number of an operator's first tensor; −1 where it has none."""
-    return (
-        int(operator.outputs[0]) if operator.outputs is not None and len(operator.outputs) else -1
-    )
+    has = operator.outputs is not None and len(operator.outputs) > 0
+    return int(operator.outputs[0]) if has else -1

@@ -102,6 +102,34 @@ def test_small_probabilities_survive(aware, inputs):
 
 
 @pytest.mark.slow
+def test_named_layers_stay_float_and_a_temperature_does(train):
+    keras.utils.set_random_seed(0)
+    picture = keras.Input((8, 8, 4), name="picture")
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="conv")(picture)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dense(8, activation="relu", name="hidden")(x)
+    label = keras.layers.Dense(3, activation="softmax", name="label")(x)
+    label = mm.layers.TemperatureScaling(2.0, name="milder")(label)
+    model = keras.Model({"picture": picture}, {"label": label})
+    model.compile(keras.optimizers.SGD(0.0), mm.losses.classification(), jit_compile=False)
+    data = train.map(lambda inputs, labels: ({"picture": inputs["picture"] / 255}, labels))
+    small = mm.compress.quantize_aware(model, data, verbose=0, keep_float=["hidden"])
+    assert small.not_trained["hidden"] == "named in keep_float"
+    assert {"conv", "label"} <= set(small.trained)
+    operators = flatbuffer.operators(flatbuffer.read(small.content))
+    dense = [o.tensor.type for o in operators if o.kind == "FULLY_CONNECTED"]
+    assert dense == [flatbuffer.FLOAT, INT8]
+    last = [o.tensor.type for o in operators if o.kind in ("SOFTMAX", "MAXIMUM", "LOG", "MUL")]
+    assert last == 5 * [flatbuffer.FLOAT]
+    reasons = {entry.kind: entry.reason for entry in small.stayed_float}
+    assert reasons["FULLY_CONNECTED"] == "named in keep_float"
+    given = {"picture": next(iter(data))[0]["picture"].numpy()}
+    found = small.predict(given)["label"]
+    np.testing.assert_allclose(found, model.predict(given, verbose=0)["label"], atol=0.03)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+
+
+@pytest.mark.slow
 def test_the_model_stays_as_it_is_and_training_changes_the_result(model, aware, train):
     before = model.get_weights()
     fast = {"optimizer": keras.optimizers.SGD(0.05)}
