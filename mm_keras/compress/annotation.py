@@ -1,6 +1,6 @@
 """Which layers TFMOT's quantization-aware training takes, and why not the others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,22 @@ SHARED = "it is called more than once"
 NORMALIZATION = "TFMOT takes a normalization only right after a convolution or dense layer"
 
 
-def quantization_aware(model: Any, sparsity: bool, clusters: bool) -> tuple[Any, dict[str, str]]:
+def quantization_aware(
+    model: Any, sparsity: bool, clusters: bool, kept: Mapping[str, str]
+) -> tuple[Any, dict[str, str]]:
     """Returns a tf_keras model that rounds as an int8 one will, and `{layer: why it does not}`.
 
     Args:
         model: A flat functional tf_keras model, of a `Bridge`.
         sparsity: Whether weights that are zero stay zero.
         clusters: Whether kernels keep their number of different values.
+        kept: `{layer: reason}` of those that stay in float32.
     """
     toolkit = tfmot().quantization.keras
     scheme = _scheme(sparsity, clusters)
     refused: dict[str, str] = {}
     for layer in model.layers:  # in an order in which they can run
-        reason = _refusal(layer, scheme, refused)
+        reason = kept.get(layer.name) or _refusal(layer, scheme, refused)
         if not reason and (sparsity or clusters) and _before_relu(layer):
             reason = NOT_PRESERVED
         if reason:

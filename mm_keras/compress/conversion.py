@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from mm_keras.compress import flatbuffer
+from mm_keras.compress.probabilities import make_float, probability_operators
 from mm_keras.compress.quantized_model import StayedFloat
 from mm_keras.compress.representative import Batches
 from mm_keras.exporting.litert import SIGNATURE
@@ -17,6 +18,7 @@ from mm_keras.exporting.writers import clear_conversion_errors, write_saved_mode
 
 RANGES = ("int8", "16x8")  # modes that measure ranges
 SPECTROGRAM = "the powers of a sound span more than 8 bits hold"
+PROBABILITIES = "steps of 1/256 would make 0 of small probabilities"
 NEAR_ZERO = "what it makes of numbers near 0 would be lost in 8 bits, or not defined"
 FLOAT_KINDS = ("DIV", "EXP", "LOG", "RSQRT")  # LiteRT stops where 8 bits round a divisor to 0
 STATISTICS = (  # what such operators are mostly fed by: sums of squares, counts, maxima
@@ -67,37 +69,41 @@ class Conversion(contextlib.AbstractContextManager):
         flatbuffer.restore_weights(file, original, names)
         return flatbuffer.written(file)
 
-    def int8(self, batches: Batches, kept: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    def int8(
+        self, batches: Batches, kept: dict[str, str], probabilities: bool
+    ) -> tuple[bytes, dict[str, str]]:
         """Returns the file that computes in 8 bits, but for some layers.
 
         Also returns `{layer or tensor: reason}` of what stays float.
+
+        Args:
+            batches: Representative samples.
+            kept: `{layer: reason}` of those that stay float.
+            probabilities: Whether softmax and sigmoid of outputs, and what comes after them, do.
         """
-        debugging = tf.lite.experimental
-        with self._converter("int8", batches) as converter, _clear_failure():
-            try:
-                debugger = debugging.QuantizationDebugger(
-                    converter=converter, debug_options=debugging.QuantizationDebugOptions()
-                )
-            except ValueError as error:
-                _check_nothing_to_verify(error)
-                debugger = None
-        if debugger is None:  # nothing is left to do after quantization-aware training
-            return _checked(self.plain("int8", batches)), {}
+        options = tf.lite.experimental.QuantizationDebugOptions
+        debugger = tf.lite.experimental.QuantizationDebugger.__new__(
+            tf.lite.experimental.QuantizationDebugger
+        )
+        with self._converter("int8", batches) as converter, _clear_failure(), _nothing_to_verify():
+            debugger.__init__(converter=converter, debug_options=options())
         calibrated = flatbuffer.read(debugger.calibrated_model)
         unbounded = flatbuffer.nodes_out_of_range(calibrated)
         near_zero = flatbuffer.nodes_before(calibrated, FLOAT_KINDS, STATISTICS)
+        last = probability_operators(calibrated) if probabilities else []
         reasons = dict.fromkeys(near_zero, NEAR_ZERO) | dict.fromkeys(unbounded, UNBOUNDED)
-        nodes = unbounded | near_zero
+        reasons = {operator.name: PROBABILITIES for operator in last} | reasons
+        nodes = unbounded | near_zero | {operator.tensor.name.decode() for operator in last}
         for operator in flatbuffer.operators(calibrated):
             if flatbuffer.layers_in(operator.name, kept):
                 nodes.add(operator.tensor.name.decode())
         if nodes:
-            options = debugging.QuantizationDebugOptions(denylisted_nodes=sorted(nodes))
-            try:
-                debugger.options = options
-            except ValueError as error:  # it has the options, and nothing to measure
-                _check_nothing_to_verify(error)
-        return _checked(debugger.get_nondebug_quantized_model()), reasons | kept
+            with _nothing_to_verify():
+                debugger.options = options(denylisted_nodes=sorted(nodes))
+        file = flatbuffer.read(_checked(debugger.get_nondebug_quantized_model()))
+        if probabilities:
+            make_float(file)
+        return flatbuffer.written(file), reasons | kept
 
     @contextlib.contextmanager
     def _converter(self, mode: str | None, batches: Batches) -> Iterator[tf.lite.TFLiteConverter]:
@@ -136,10 +142,18 @@ def _clear_failure() -> Iterator[None]:
         ) from error
 
 
-def _check_nothing_to_verify(error: ValueError) -> None:
-    """Raises an error again unless it is the one for files with nothing left to quantize."""
-    if "in debug mode" not in str(error):
-        raise error
+@contextlib.contextmanager
+def _nothing_to_verify() -> Iterator[None]:
+    """Passes over the last check of LiteRT's debugger, which has its file and options by then.
+
+    It wants operators to compare with those in float, and after quantization-aware training there
+    may be none.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "in debug mode" not in str(error):
+            raise
 
 
 def _checked(content: bytes) -> bytes:

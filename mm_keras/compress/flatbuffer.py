@@ -72,25 +72,29 @@ def operators(model: schema.ModelT) -> list[Operator]:
         for signature in model.signatureDefs or ()
         for output in signature.outputs
     }
-    kinds = _kinds()
     found = []
     for number, graph in enumerate(model.subgraphs):
         for operator in graph.operators:
             if operator.outputs is None or not len(operator.outputs):
                 continue
-            code = model.operatorCodes[operator.opcodeIndex]
             first = int(operator.outputs[0])
             tensor = graph.tensors[first]
             inputs = () if operator.inputs is None else operator.inputs
             found.append(
                 Operator(
-                    kinds[max(code.builtinCode, code.deprecatedBuiltinCode)],
+                    kind_of(model, operator),
                     output_names.get((number, first), _text(tensor.name)),
                     tensor,
                     tuple(graph.tensors[int(index)] for index in inputs if index >= 0),
                 )
             )
     return found
+
+
+def kind_of(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    """Returns the kind of an operator of a file, `"CONV_2D"`, say."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return _kinds()[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def layers_in(name: str, layers: Iterable[str]) -> list[str]:

@@ -50,8 +50,10 @@ def quantize(
     `"int8"` also computes in 8 bits: the smallest and, on CPUs and phones, the fastest. It has to
     know the range of every number in the model, and measures it on `representative` samples.
     Spectrograms are kept in float32: the powers of a sound span more than 8 bits hold, and without
-    this a model that hears is as good as deaf. Training-only branches are left out, as by
-    `mm.export`. An absent modality has no effect, as in the model.
+    this a model that hears is as good as deaf. So are the softmax or sigmoid of an output and what
+    comes after it, such as the temperature of `mm.evaluate.calibrate`: in steps of 1/256 small
+    probabilities would be 0. The dense layer before them is in 8 bits. Training-only branches are
+    left out, as by `mm.export`. An absent modality has no effect, as in the model.
 
     Args:
         model: A functional `keras.Model`, from a builder or made by hand.
@@ -62,8 +64,10 @@ def quantize(
         representative: Batches of `({name: array}, labels)` such as the training set, or of
             `{name: array}`; needed by `"int8"` and `"16x8"`.
         samples: How many of them are looked at.
-        keep_float: Names of layers, nested models included, to leave in float32; `None`: those
-            that make spectrograms. Only with `"int8"` and `"dynamic"`.
+        keep_float: Names of layers, nested models included, to leave in float32, besides
+            spectrograms and probabilities, which `None`, the default, keeps alone. An empty list
+            keeps nothing: spectrograms and probabilities are quantized, too. Names only with
+            `"int8"` and `"dynamic"`.
         uint8: Inputs that take pixels as uint8, a quarter of the bytes; `None`: pictures whose
             representative samples are all whole numbers in 0…255.
 
@@ -100,7 +104,7 @@ def quantize(
     set_pixel_inputs(serving, uint8, batches)
     with Conversion.of_serving(serving) as conversion:
         if mode == "int8":
-            content, kept = conversion.int8(batches, kept)
+            content, kept = conversion.int8(batches, kept, keeps_defaults(keep_float))
         elif mode == "dynamic":
             content = conversion.dynamic(kept)
         else:
@@ -116,31 +120,36 @@ def finished(content: bytes, mode: str, reasons: dict[str, str], **training: Any
     return QuantizedModel(flatbuffer.written(file), mode, listed, **training)
 
 
+def keeps_defaults(keep_float: Sequence[str] | None) -> bool:
+    """Whether what 8 bits are too coarse for stays in float32; an empty list says no."""
+    return keep_float is None or len(keep_float) > 0
+
+
 def kept_layers(model: keras.Model, keep_float: Sequence[str] | None, mode: str) -> dict[str, str]:
     """Returns `{layer: reason}` of the layers that stay in float32, after a check."""
-    layers = {part.name: part for part, _ in walk(model) if part is not model}
-    if keep_float is None:
-        kept = {n: SPECTROGRAM for n, part in layers.items() if isinstance(part, SPECTROGRAMS)}
-        if kept and mode == "16x8":
-            raise ValueError(
-                "`mode` must be one that can leave layers in float32 for a model with "
-                f"spectrograms, {sorted(kept)}: 'int8' or 'dynamic'. To quantize them all the "
-                f"same, which costs accuracy, pass keep_float=(). Received: mode={mode!r}."
-            )
-        return kept if mode in ("int8", "dynamic", "16x8") else {}
     if isinstance(keep_float, str):
         raise TypeError(
             "`keep_float` must be a sequence of layers' names. "
             f"Received: keep_float={keep_float!r}."
         )
-    for name in keep_float:
+    layers = {part.name: part for part, _ in walk(model) if part is not model}
+    for name in keep_float or ():
         check_choice("keep_float", name, sorted(layers))
     if keep_float and mode not in ("int8", "dynamic"):
         raise ValueError(
             "`keep_float` must be empty but with mode='int8' or 'dynamic'. "
             f"Received: keep_float={list(keep_float)}, mode={mode!r}."
         )
-    return dict.fromkeys(keep_float, "named in keep_float")
+    if not keeps_defaults(keep_float) or mode not in ("int8", "dynamic", "16x8"):
+        return {}
+    kept = {name: SPECTROGRAM for name, part in layers.items() if isinstance(part, SPECTROGRAMS)}
+    if kept and mode == "16x8":
+        raise ValueError(
+            "`mode` must be one that can leave layers in float32 for a model with "
+            f"spectrograms, {sorted(kept)}: 'int8' or 'dynamic'. To quantize them all the "
+            f"same, which costs accuracy, pass keep_float=(). Received: mode={mode!r}."
+        )
+    return dict.fromkeys(keep_float or (), "named in keep_float") | kept
 
 
 def checked_batches(

@@ -19,11 +19,12 @@ from mm_keras.compress.annotation import (
 from mm_keras.compress.bridge import to_tf_keras
 from mm_keras.compress.conversion import Conversion
 from mm_keras.compress.fine_tuning import check_training, compile_arguments
-from mm_keras.compress.graph import check_functional
+from mm_keras.compress.graph import check_functional, walk
 from mm_keras.compress.hosted import Hosted
 from mm_keras.compress.quantize import (
     checked_batches,
     finished,
+    keeps_defaults,
     kept_layers,
     set_pixel_inputs,
 )
@@ -123,7 +124,11 @@ def quantize_aware(
     shipped = inference_model(model)
     serving = Serving(shipped, strings=False)
     kept = kept_layers(shipped, keep_float, "int8")
-    bridge = to_tf_keras(model)
+    parts = {  # of a nested model that is named, all
+        path: kept[name] for _, path in walk(shipped) for name in path.split("/") if name in kept
+    }
+    # TFMOT would round the outputs of those that tf_keras has for what comes after them.
+    bridge = to_tf_keras(model, carry=tuple(parts))
     bridge.source.compile(**arguments)
     check_training(bridge.source, train, validation_data, epochs, steps_per_epoch)
     samples_of = train if representative is None else representative
@@ -138,7 +143,13 @@ def quantize_aware(
         preserve_sparsity = sparsity(model).overall >= SPARSE
     zeros = zeros_in(shipped)
     preserve_clusters = _clustered(model) if preserve_clusters is None else preserve_clusters
-    aware, refused = quantization_aware(bridge.model, preserve_sparsity, preserve_clusters)
+    layers = {name: bridged.path for name, bridged in bridge.layers.items()}
+    aware, refused = quantization_aware(
+        bridge.model,
+        preserve_sparsity,
+        preserve_clusters,
+        {name: parts[path] for name, path in layers.items() if path in parts},
+    )
     hosted = Hosted(aware, layers=bridge.source.layers)
     hosted.compile(**arguments)
     hosted.fit(
@@ -151,10 +162,9 @@ def quantize_aware(
         shuffle=False,  # that is up to the dataset
     )
     with Conversion(lambda folder: _write(aware, serving, folder)) as conversion:
-        content, reasons = conversion.int8(batches, kept)
+        content, reasons = conversion.int8(batches, kept, keeps_defaults(keep_float))
     if preserve_sparsity:
         _check_zeros(content, zeros)
-    layers = {name: bridged.path for name, bridged in bridge.layers.items()}
     return finished(
         content,
         "int8",

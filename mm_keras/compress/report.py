@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from mm_keras import plots
@@ -21,9 +21,11 @@ from mm_keras._checks import check_int, nearest
 from mm_keras._files import check_writable, written_whole
 from mm_keras.compress import measure_child
 from mm_keras.compress.variant import Variant, variant_of
+from mm_keras.evaluate import calibration_metrics
 from mm_keras.evaluate.samples import accuracy as share_of_right
 
 BATCHES = (1, 32)
+LABEL, COLUMN = 21, 13  # characters of a table: what a line says, and a model's figures
 Metrics = Mapping[str, Callable[[Any, Any], float]]
 
 
@@ -63,7 +65,7 @@ def report(
     runs: int = 50,
     console: Console | None = None,
 ) -> list[Row]:
-    """Measures a model and its compressed variants on your data, and prints one table.
+    """Measures a model and its compressed variants on your data, and prints a table.
 
     Accuracy is measured here; latency and peak memory in a fresh process for each variant, which
     has only the runtime that serves the file: TensorFlow for a Keras model (the compiled function,
@@ -76,7 +78,8 @@ def report(
         dataset: Batches of `({name: array}, labels)`, which no variant has seen: a test set.
         metrics: `{name: f(labels, predictions) -> number}` with all labels and predictions as
             arrays, dicts of arrays where labels are a dict. `None`: accuracy, of class numbers or
-            one-hot labels.
+            one-hot labels, and, where all models predict probabilities of classes, NLL and ECE (see
+            `mm.evaluate.calibration_metrics`); of several outputs, the mean.
         path: Where the figures go: `<path>.json`, and a picture of the first metric against size,
             `<path>.png`. `None`: nowhere.
         runs: How many times each batch is run for its latency.
@@ -122,7 +125,8 @@ def report(
     _check_inputs(models, dataset)
     values, samples = evaluate(models, dataset, metrics)
     rows = [_row(name, model, values[name], dataset, runs) for name, model in models.items()]
-    (console or Console()).print(table(rows, samples))
+    console = console or Console()
+    console.print(tables(rows, samples, console.width))
     if path is not None:
         write(rows, samples, path)
     return rows
@@ -144,10 +148,14 @@ def evaluate(
         raise ValueError("`dataset` must have at least one sample. Received: none.")
     joined = _join(labels)
     samples = len(tf.nest.flatten(joined)[0])
-    metrics = metrics or {"accuracy": accuracy}
+    found = {name: _join(parts) for name, parts in predictions.items()}
+    if not metrics:
+        metrics = {"accuracy": accuracy}
+        if all(map(_are_probabilities, found.values())):
+            metrics |= PROBABILISTIC
     return {
-        name: {key: float(f(joined, _join(parts))) for key, f in metrics.items()}
-        for name, parts in predictions.items()
+        name: {key: float(f(joined, values)) for key, f in metrics.items()}
+        for name, values in found.items()
     }, samples
 
 
@@ -164,26 +172,69 @@ def accuracy(labels: Any, predictions: Any) -> float:
     return share_of_right(labels, predictions)
 
 
-def table(rows: Sequence[Row], samples: int) -> Table:
-    """Returns the rows as a table."""
+def negative_log_likelihood(labels: Any, predictions: Any) -> float:
+    """Returns the mean of −ln of the probability of what is right; of several outputs, their mean.
+
+    Unlike accuracy, it sees what rounding does to probabilities.
+    """
+    return _calibration(labels, predictions, "NLL")
+
+
+def expected_calibration_error(labels: Any, predictions: Any) -> float:
+    """Returns how far confidence is from accuracy; of several outputs, their mean."""
+    return _calibration(labels, predictions, "ECE")
+
+
+PROBABILISTIC = {"NLL": negative_log_likelihood, "ECE": expected_calibration_error}
+
+
+def _calibration(labels, predictions, metric) -> float:
+    if isinstance(labels, Mapping):
+        return statistics.mean(_calibration(labels[k], predictions[k], metric) for k in labels)
+    return calibration_metrics(labels, predictions)[metric]
+
+
+def _are_probabilities(predictions: Any) -> bool:
+    if isinstance(predictions, Mapping):
+        return all(_are_probabilities(values) for values in predictions.values())
+    return (
+        predictions.ndim == 2
+        and predictions.shape[1] > 1
+        and bool((predictions >= 0).all())
+        and np.allclose(predictions.sum(axis=1), 1, atol=1e-2)
+    )
+
+
+def tables(rows: Sequence[Row], samples: int, width: int) -> Group:
+    """Returns the rows as tables with a column for each model.
+
+    Args:
+        rows: The first is in every table.
+        samples: Number of them.
+        width: Of the console, in characters: what does not fit goes into a further table.
+    """
+    size = max(1, (width - LABEL) // COLUMN - 1)
+    first, others = rows[:1], rows[1:]
+    parts = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
+    return Group(*(_table([*first, *part], samples) for part in parts))
+
+
+def _table(rows: Sequence[Row], samples: int) -> Table:
     shown = Table(title=f"Compression, {samples:,} samples")
-    shown.add_column("model")
-    names = list(rows[0].metrics)
-    sizes = [f"ms, batch {size} (p95)" for size in rows[0].latency_ms]
-    columns = ["KB", "KB zipped", "zeros %", "parameters", *sizes, "peak MB"]
-    for column in [*names, *columns]:
-        shown.add_column(column, justify="right")
+    shown.add_column("", no_wrap=True)
     for row in rows:
-        shown.add_row(
-            row.name,
-            *(f"{row.metrics[name]:.4f}" for name in names),
-            f"{row.bytes / 1e3:,.0f}",
-            f"{row.zipped_bytes / 1e3:,.0f}",
-            f"{100 * row.sparsity:.1f}",
-            f"{row.parameters:,}",
-            *(f"{ms:.3g} ({row.latency_p95_ms[size]:.3g})" for size, ms in row.latency_ms.items()),
-            f"{row.peak_memory_bytes / 1e6:,.0f}",
-        )
+        shown.add_column(row.name, justify="right", overflow="fold")
+    lines = {name: [f"{row.metrics[name]:.4f}" for row in rows] for name in rows[0].metrics}
+    lines["KB"] = [f"{row.bytes / 1e3:,.0f}" for row in rows]
+    lines["KB zipped"] = [f"{row.zipped_bytes / 1e3:,.0f}" for row in rows]
+    lines["zeros %"] = [f"{100 * row.sparsity:.1f}" for row in rows]
+    lines["parameters"] = [f"{row.parameters:,}" for row in rows]
+    for size in rows[0].latency_ms:
+        lines[f"ms, batch {size}"] = [f"{row.latency_ms[size]:.3g}" for row in rows]
+        lines[f"ms, batch {size}, p95"] = [f"{row.latency_p95_ms[size]:.3g}" for row in rows]
+    lines["peak MB"] = [f"{row.peak_memory_bytes / 1e6:,.0f}" for row in rows]
+    for label, cells in lines.items():
+        shown.add_row(label, *cells)
     return shown
 
 

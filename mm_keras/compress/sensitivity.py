@@ -13,7 +13,7 @@ from mm_keras._checks import check_number
 from mm_keras.compress.branches import branch_layers
 from mm_keras.compress.graph import check_functional, copy_model
 from mm_keras.compress.quantize import SPECTROGRAMS, quantize
-from mm_keras.compress.report import Metrics, evaluate
+from mm_keras.compress.report import Metrics, accuracy, evaluate
 from mm_keras.compress.variant import variant_of
 from mm_keras.compress.weights import compressible, compressible_layers
 from mm_keras.models import inference_model
@@ -62,7 +62,7 @@ def sensitivity(
             set to zero.
         representative: Training batches: the branch is also quantized to int8, all else in float32.
             `None`: not.
-        metrics: See `report`.
+        metrics: See `report`; `None`: accuracy.
         console: Where the table goes; `None`: standard output.
 
     Returns:
@@ -100,7 +100,9 @@ def sensitivity(
         )
 
     def measured(compressed) -> dict[str, float]:
-        values, _ = evaluate({"model": variant_of("model", compressed)}, dataset, metrics)
+        values, _ = evaluate(
+            {"model": variant_of("model", compressed)}, dataset, metrics or {"accuracy": accuracy}
+        )
         return values["model"]
 
     before = measured(shipped)

@@ -1,5 +1,6 @@
 """Whether probabilities mean what they say."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +24,18 @@ class Reliability(NamedTuple):
     confidence: np.ndarray
     accuracy: np.ndarray
 
+    @property
+    def expected_error(self) -> float:
+        """ECE: the mean gap between confidence and accuracy, weighted by samples."""
+        filled = self.count > 0
+        gaps = np.abs(self.confidence - self.accuracy)[filled]
+        return float(np.average(gaps, weights=self.count[filled]))
+
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability:
-    """Sorts samples into bins of their confidence, for `mm.plots.reliability_diagram`.
+    """Sorts samples into bins of their confidence, as `mm.plots.reliability_diagram` draws them.
+
+    That takes the same labels and probabilities, or what this returns.
 
     Args:
         labels: Class numbers `(n,)`, or distributions `(n, C)`.
@@ -33,6 +43,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
         bins: Of equal width, from 0 to 1; a confidence on an edge belongs to the bin below it.
 
     Raises:
+        TypeError: If labels or probabilities are a dict, of several heads.
         ValueError: If rows are no probabilities, or shapes don't fit.
 
     Example:
@@ -76,7 +87,7 @@ def calibration_metrics(
         bins; the Brier score `mean Σ_c (p_c − y_c)²`, 0 to 2; the mean of `−ln p_y`.
 
     Raises:
-        ValueError: As `reliability` does.
+        TypeError, ValueError: As `reliability` does.
 
     Example:
 
@@ -89,22 +100,33 @@ def calibration_metrics(
     """
     found = reliability(labels, probabilities, bins)
     labels, probabilities = check_probabilities(labels, probabilities)
-    filled = found.count > 0
-    gaps = np.abs(found.confidence - found.accuracy)[filled]
+    gaps = np.abs(found.confidence - found.accuracy)
     rows = np.arange(len(labels))
     missed = probabilities.copy()
     missed[rows, labels] -= 1
     own = np.maximum(probabilities[rows, labels], np.finfo("float64").tiny)
     return {
-        "ECE": float(np.average(gaps, weights=found.count[filled])),
-        "MCE": float(gaps.max()),
+        "ECE": found.expected_error,
+        "MCE": float(np.nanmax(gaps)),
         "Brier": float((missed**2).sum(axis=1).mean()),
         "NLL": float(-np.log(own).mean()),
     }
 
 
 def check_probabilities(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """Returns class numbers `(n,)` and probabilities `(n, C)` in float64 after a check of both."""
+    """Returns class numbers `(n,)` and probabilities `(n, C)` in float64 after a check of both.
+
+    Args:
+        labels: Of the samples; `None`: there are none, and zeros are returned.
+        probabilities: Of one head.
+    """
+    for argument, values in (("labels", labels), ("probabilities", probabilities)):
+        if isinstance(values, Mapping):
+            raise TypeError(
+                f"`{argument}` must be an array, of one head, such as "
+                f"{argument}[{next(iter(values), 'label')!r}]. "
+                f"Received: a dict with the keys {list(values)}."
+            )
     probabilities = np.asarray(probabilities, "float64")
     if probabilities.ndim != 2 or not len(probabilities):
         raise ValueError(
@@ -118,7 +140,8 @@ def check_probabilities(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
             "softmax, not logits. Received: numbers from "
             f"{probabilities.min():.4g}, sums from {sums.min():.4g} to {sums.max():.4g}."
         )
-    labels = class_numbers(np.asarray(labels), probabilities.shape[1])
+    labels = np.zeros(len(probabilities), "int64") if labels is None else np.asarray(labels)
+    labels = class_numbers(labels, probabilities.shape[1])
     if len(labels) != len(probabilities):
         raise ValueError(
             "`labels` and `probabilities` must be of the same samples. "

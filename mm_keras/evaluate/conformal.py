@@ -53,6 +53,7 @@ class ConformalSets:
             probabilities: `(n, C)`, rows that sum to 1.
 
         Raises:
+            TypeError: If either is a dict, of several heads.
             ValueError: If rows are no probabilities, or there are too few samples to promise the
                 coverage: at least `coverage / (1 − coverage)`.
         """
@@ -70,14 +71,18 @@ class ConformalSets:
         return self
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
-        """Returns `(n, C)` bool of `(n, C)` probabilities: whether a class is in a sample's set."""
+        """Returns `(n, C)` bool of `(n, C)` probabilities: whether a class is in a sample's set.
+
+        Raises:
+            TypeError: If they are a dict, of several heads.
+            ValueError: If rows are no probabilities, or `fit` was not called.
+        """
         if self.threshold is None:
             raise ValueError("`fit` must be called before `predict`. Received: no threshold.")
-        count = len(np.asarray(probabilities))
-        _, probabilities = check_probabilities(np.zeros(count, "int64"), probabilities)
+        _, probabilities = check_probabilities(None, probabilities)
         sets = self._scores(probabilities) <= self.threshold + 1e-12
         if self.score == "adaptive":
-            sets[np.arange(count), probabilities.argmax(axis=1)] = True
+            sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
         return sets
 
     def _scores(self, probabilities: np.ndarray) -> np.ndarray:

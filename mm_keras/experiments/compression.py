@@ -13,7 +13,7 @@ from mm_keras._checks import check_choice, check_int, check_number
 from mm_keras._files import check_writable, written_whole
 from mm_keras.compress import Row, cluster, prune, quantize, quantize_aware, report
 from mm_keras.compress.quantize import kept_layers
-from mm_keras.compress.report import Metrics, accuracy
+from mm_keras.compress.report import PROBABILISTIC, Metrics, accuracy
 from mm_keras.data import labels_for_outputs
 from mm_keras.experiments.compilation import compile_for
 from mm_keras.experiments.config import Experiment
@@ -176,7 +176,7 @@ def compress_trained(
 
 
 def _metrics(heads: Mapping[str, Head]) -> Metrics:
-    """Returns accuracy of classes and labels, and the absolute error of numbers, by heads."""
+    """Returns accuracy and calibration of classes, accuracy of labels, and errors of numbers."""
 
     def of(name, function):
         def measure(labels, predictions):
@@ -195,6 +195,8 @@ def _metrics(heads: Mapping[str, Head]) -> Metrics:
             found[f"{prefix}binary accuracy"] = of(name, _binary_accuracy)
         else:
             found[f"{prefix}accuracy"] = of(name, accuracy)
+            for metric, function in () if head.logits else PROBABILISTIC.items():
+                found[f"{prefix}{metric}"] = of(name, function)
     return found
 
 

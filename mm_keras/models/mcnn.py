@@ -47,7 +47,8 @@ def build_mcnn(
         num_classes: Number of classes of the output `"label"`; or a head (`mm.MultiLabel(5)`,
             `mm.Regression(1)`); or several, `{"digit": 10, "tags": mm.MultiLabel(5)}`.
         fusion: `"concat"`, `"sum"`, `"mean"`, `"max"`, `"gated"`, `"low_rank"`, `"tensor"`,
-            `"cross_attention"`, or a layer that keeps the contract of `mm.layers.Fusion`.
+            `"cross_attention"`, or a layer that keeps the contract of `mm.layers.Fusion`. By name
+            the layer is called `"fusion"`; one that you made keeps its own name.
         width: Width D that every modality's features are projected to.
         pooling: `"mean"`, `"max"` or `"attention"`: how positions become one vector, where
             `fusion` is a name.

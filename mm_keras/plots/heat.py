@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mm_keras.plots.style import DIVERGING, SEQUENTIAL
 
+NOTHING = "no evidence (all 0)"
 PALE = 450
 OPACITY = 0.85  # of the largest value; what is 0 lets everything through
 

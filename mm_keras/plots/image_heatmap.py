@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mm_keras.plots.heat import add_scale, check_rows, draw_heat, heat_scale
+from mm_keras.plots.heat import NOTHING, add_scale, check_rows, draw_heat, heat_scale
 from mm_keras.plots.style import ShownFigure, as_rgb
 
 SIDE = 1.7  # inches
@@ -24,7 +24,9 @@ def image_heatmap(
     """Draws a row for each sample: the picture, and the picture in grey under its heat map.
 
     Of views and videos, up to six, evenly chosen, one below the other's picture. Values below 0,
-    of `mm.evaluate.integrated_gradients`, are blue, those above it orange.
+    of `mm.evaluate.integrated_gradients`, are blue, those above it orange. A note stands above the
+    heat map of a sample that is 0 throughout: `mm.evaluate.grad_cam` found nothing that speaks for
+    the class, or the modality is absent.
 
     Args:
         pictures: `(n, H, W, C)` or `(n, V, H, W, C)`, pixels 0–255.
@@ -62,6 +64,8 @@ def image_heatmap(
             plain.imshow(picture, interpolation="nearest")
             grey, heat = picture.mean(axis=-1), heatmaps[row, view]
             draw_heat(hot, grey, heat, scale, interpolation="nearest")
+            if column == 0 and not heatmaps[row].any():
+                hot.set_title(NOTHING, fontsize=8)
             if views == 1:
                 plain.set_title(titles[row], fontsize=9)
             else:

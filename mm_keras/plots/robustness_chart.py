@@ -12,15 +12,20 @@ MARKERS = "osD^v"
 
 
 def robustness_chart(
-    curves: Mapping[str, Sequence[RobustnessCurve]], metric: str = "accuracy", title: str = ""
+    curves: Sequence[RobustnessCurve] | Mapping[str, Sequence[RobustnessCurve]],
+    metric: str = "accuracy",
+    title: str = "",
 ) -> Figure:
     """Draws `mm.evaluate.robustness_curves` of one model or of several: a panel a modality.
 
     Args:
-        curves: `{name of the model: its curves}`.
+        curves: Of one model, as `mm.evaluate.robustness_curves` returns them; or, of several,
+            `{name of the model: its curves}`.
         metric: Its name, for the axis.
         title: Of the figure.
     """
+    if not isinstance(curves, Mapping):
+        curves = {"": curves}
     every = [curve for own in curves.values() for curve in own]
     if not every:
         raise ValueError("`curves` must have a curve of some model. Received: none.")

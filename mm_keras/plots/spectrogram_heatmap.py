@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mm_keras.modalities import Audio
-from mm_keras.plots.heat import add_scale, check_rows, draw_heat, heat_scale
+from mm_keras.plots.heat import NOTHING, add_scale, check_rows, draw_heat, heat_scale
 from mm_keras.plots.image_heatmap import HEAT
 from mm_keras.plots.spectrograms import spectrograms
 from mm_keras.plots.style import ShownFigure
@@ -26,7 +26,8 @@ def spectrogram_heatmap(
 ) -> Figure:
     """Draws a row for each sample: the log-mel spectrogram, and that in grey under its heat map.
 
-    Time is in seconds, at the middle of a frame; frequency in Hz, on the mel scale of the bins.
+    Time is in seconds, at the middle of a frame; frequency in Hz, on the mel scale of the bins. A
+    note stands above a heat map that is 0 throughout, as in `image_heatmap`.
 
     Args:
         spec: Of the sound.
@@ -57,6 +58,8 @@ def spectrogram_heatmap(
         plain.imshow(pictures[row], cmap="magma", vmin=0, vmax=255, **options)
         draw_heat(hot, pictures[row], heat[row], scale, **options)
         plain.set_title(titles[row], fontsize=10)
+        if not heat[row].any():
+            hot.set_title(NOTHING, fontsize=9)
         plain.set_ylabel("frequency (Hz)")
     _set_frequencies(axes[0, 0], spec)
     for one in axes[-1]:

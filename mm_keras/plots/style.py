@@ -36,12 +36,24 @@ def new_axes(width: float, height: float, title: str, x: str, y: str) -> tuple[F
     return figure, axes
 
 
-def draw_boxes(axes: Axes, rows: Sequence[np.ndarray], labels: Sequence[str]) -> None:
+def draw_boxes(
+    axes: Axes,
+    rows: Sequence[np.ndarray],
+    labels: Sequence[str],
+    colours: Sequence[int] | None = None,
+) -> None:
     """Draws a box for each row of numbers, the first on top.
 
     The box holds the middle half, the line is the median, whiskers reach from the 5th to the 95th
     percentile, the diamond is the mean.
+
+    Args:
+        axes: Where.
+        rows: Numbers of each box.
+        labels: Of the boxes.
+        colours: Their numbers; `None`: one after the other.
     """
+    colours = range(len(rows)) if colours is None else colours
     boxes = axes.boxplot(
         rows,
         orientation="horizontal",
@@ -53,7 +65,7 @@ def draw_boxes(axes: Axes, rows: Sequence[np.ndarray], labels: Sequence[str]) ->
         medianprops={"color": "black"},
         meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black"},
     )
-    for index, box in enumerate(boxes["boxes"]):
+    for index, box in zip(colours, boxes["boxes"], strict=True):
         box.set_facecolor(COLOURS[index % len(COLOURS)])
     axes.set_yticks(range(1, len(labels) + 1), labels)
     axes.invert_yaxis()

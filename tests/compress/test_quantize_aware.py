@@ -92,6 +92,43 @@ def test_kernels_of_trained_and_refused_layers_are_int8(aware):
     assert len(additions) == 2, "of `before` and `norm`; `after` is folded into its kernel"
 
 
+def test_small_probabilities_survive(aware, inputs):
+    """TFMOT's rounding of the logits would go on through the softmax."""
+    reasons = {entry.kind: entry.reason for entry in aware.stayed_float}
+    assert reasons["SOFTMAX"] == "steps of 1/256 would make 0 of small probabilities"
+    found = aware.predict(inputs)["label"]
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+    assert np.abs(256 * found - np.round(256 * found)).max() > 0.1
+
+
+@pytest.mark.slow
+def test_named_layers_stay_float_and_a_temperature_does(train):
+    keras.utils.set_random_seed(0)
+    picture = keras.Input((8, 8, 4), name="picture")
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="conv")(picture)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dense(8, activation="relu", name="hidden")(x)
+    label = keras.layers.Dense(3, activation="softmax", name="label")(x)
+    label = mm.layers.TemperatureScaling(2.0, name="milder")(label)
+    model = keras.Model({"picture": picture}, {"label": label})
+    model.compile(keras.optimizers.SGD(0.0), mm.losses.classification(), jit_compile=False)
+    data = train.map(lambda inputs, labels: ({"picture": inputs["picture"] / 255}, labels))
+    small = mm.compress.quantize_aware(model, data, verbose=0, keep_float=["hidden"])
+    assert small.not_trained["hidden"] == "named in keep_float"
+    assert {"conv", "label"} <= set(small.trained)
+    operators = flatbuffer.operators(flatbuffer.read(small.content))
+    dense = [o.tensor.type for o in operators if o.kind == "FULLY_CONNECTED"]
+    assert dense == [flatbuffer.FLOAT, INT8]
+    last = [o.tensor.type for o in operators if o.kind in ("SOFTMAX", "MAXIMUM", "LOG", "MUL")]
+    assert last == 5 * [flatbuffer.FLOAT]
+    reasons = {entry.kind: entry.reason for entry in small.stayed_float}
+    assert reasons["FULLY_CONNECTED"] == "named in keep_float"
+    given = {"picture": next(iter(data))[0]["picture"].numpy()}
+    found = small.predict(given)["label"]
+    np.testing.assert_allclose(found, model.predict(given, verbose=0)["label"], atol=0.03)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_the_model_stays_as_it_is_and_training_changes_the_result(model, aware, train):
     before = model.get_weights()
@@ -155,7 +192,9 @@ def test_zeros_stay_before_a_relu_of_its_own_in_a_model_that_tfmot_takes_whole(t
     data = train.map(lambda inputs, labels: ({"picture": inputs["picture"]}, labels))
     whole = mm.compress.quantize_aware(model, data, verbose=0)
     assert whole.not_trained == {}
-    assert whole.stayed_float == ()
+    assert [(entry.kind, entry.name) for entry in whole.stayed_float] == [("SOFTMAX", "label")]
+    rounded = mm.compress.quantize_aware(model, data, verbose=0, keep_float=())
+    assert rounded.stayed_float == ()
     pruned = mm.compress.prune(model, data, 0.75, verbose=0)
     small = mm.compress.quantize_aware(pruned, data, verbose=0)
     assert list(small.not_trained) == ["conv"]

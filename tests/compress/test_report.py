@@ -1,5 +1,6 @@
 """`mm.compress.report` and `sensitivity`: figures against files, processes and arithmetic."""
 
+import dataclasses
 import io
 import json
 import sys
@@ -13,6 +14,8 @@ from PIL import Image
 from rich.console import Console
 
 import mm_keras as mm
+from mm_keras.compress import Row
+from mm_keras.compress.report import tables
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +93,45 @@ def test_zeros_and_parameters(measured, model):
 
 def test_accuracy_is_that_of_the_labels(measured):
     rows, _, _ = measured
-    assert rows[0].metrics == rows[1].metrics == {"accuracy": 0.8}
+    assert rows[0].metrics == rows[1].metrics
+    assert rows[0].metrics["accuracy"] == 0.8
     assert rows[2].metrics["accuracy"] == pytest.approx(0.8, abs=0.1)
+
+
+def test_probabilities_are_measured_too(measured, model, inputs, labels):
+    rows, _, _ = measured
+    probabilities = model.predict(inputs, verbose=0)["label"]
+    expected = mm.evaluate.calibration_metrics(labels, probabilities)
+    assert list(rows[0].metrics) == ["accuracy", "NLL", "ECE"]
+    for metric in ("NLL", "ECE"):
+        assert rows[0].metrics[metric] == pytest.approx(expected[metric], abs=1e-5)
+
+
+def test_logits_have_no_calibration(inputs, labels):
+    heads = {"label": mm.Classification(4, logits=True), "other": mm.Classification(4)}
+    model = mm.build_mcnn({"a": mm.Features(64)}, heads, width=8)
+    data = tf.data.Dataset.from_tensor_slices(({"a": inputs["a"]}, dict.fromkeys(heads, labels)))
+    options = {"runs": 1, "console": Console(quiet=True)}
+    (row,) = mm.compress.report({"only": model}, data.batch(50), **options)
+    assert list(row.metrics) == ["accuracy"]
+
+
+@pytest.mark.parametrize("models", [1, 3, 8])
+def test_the_table_can_be_read_at_80_columns(models):
+    metrics, times = {"accuracy": 0.839, "NLL": 0.4851, "ECE": 0.0412}, {1: 0.0123, 32: 1234.5}
+    row = Row("", metrics, 12_345_678, 9_345_678, 0.5, 12_345_678, times, times, 256_000_000)
+    names = ["float", "int8", "pruned 80 % + clustered", "dynamic", *"abcd"][:models]
+    printed = io.StringIO()
+    console = Console(file=printed, width=80)
+    console.print(tables([dataclasses.replace(row, name=name) for name in names], 50, 80))
+    text = printed.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    parts = text.split("Compression, 50 samples")[1:]
+    assert len(parts) == {1: 1, 3: 1, 8: 3}[models]
+    assert all("float" in part for part in parts), "what the others are compared with"
+    for shown in ("0.8390", "12,345,678", "ms, batch 32, p95", *names[:2], names[-1]):
+        assert shown in text
 
 
 def test_latency_and_memory_of_fresh_processes(measured):
@@ -105,7 +145,7 @@ def test_latency_and_memory_of_fresh_processes(measured):
 
 def test_what_is_printed_and_written(measured):
     rows, printed, folder = measured
-    for text in ("Compression, 50 samples", "a file", "0.8000", "KB zipped", "batch 32 (p95)"):
+    for text in ("Compression, 50 samples", "a file", "0.8000", "KB zipped", "batch 32, p95"):
         assert text in printed
     written = json.loads((folder / "out" / "table.json").read_text())
     assert written["samples"] == 50

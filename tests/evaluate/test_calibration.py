@@ -146,6 +146,27 @@ def test_sets_cover_whatever_the_model_says():
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda heads: ConformalSets().fit(LABELS, PROBABILITIES).predict(heads),
+        lambda heads: ConformalSets().fit(LABELS, heads),
+        lambda heads: calibration_metrics(LABELS, heads),
+        lambda heads: reliability(LABELS, heads),
+    ],
+)
+def test_a_dict_of_heads_is_refused(call):
+    message = r"`probabilities` must be an array.*probabilities\['label'\]\. Received: a dict"
+    with pytest.raises(TypeError, match=message):
+        call({"label": PROBABILITIES})
+
+
+def test_sets_of_what_is_no_array_of_probabilities():
+    sets = ConformalSets().fit(LABELS, PROBABILITIES)
+    with pytest.raises(ValueError, match=r"`probabilities` must be \(n, C\).*Received shape: \(\)"):
+        sets.predict(0.5)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: calibration_metrics(LABELS, 3 * PROBABILITIES), "rows of numbers.*not logits"),

@@ -86,6 +86,11 @@ ERRORS = [
     ),
     (lambda: build(fusion=None), TypeError, "`fusion` must be one of"),
     (lambda: build(fusion=mm.layers.ConcatFusion), TypeError, r"mm\.layers\.GatedFusion\(\)"),
+    (
+        lambda: build(fusion=keras.layers.Dense(3)),
+        TypeError,
+        r"called with a dict \{name: \(B, N, D\)\}.*docs/extend\.md\)\. Received: fusion=<Dense",
+    ),
     (lambda: build(pooling="average"), ValueError, r"one of \['mean', 'max', 'attention'\]"),
     # sharing
     *(

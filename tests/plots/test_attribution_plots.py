@@ -33,6 +33,7 @@ def test_image_heatmap(tmp_path):
     np.testing.assert_array_equal(layer.get_array(), heat[0])
     assert layer.get_alpha()[1, 7] > 0.8
     assert layer.get_alpha().sum() == layer.get_alpha()[1, 7], "0 lets the picture through"
+    assert (hot.get_title(), figure.axes[3].get_title()) == ("", "no evidence (all 0)")
     figure.savefig(tmp_path / "image.png")
     signed = mm.plots.image_heatmap(pictures, RNG.normal(size=(2, 6, 8, 1)), label="share")
     scale = signed.axes[1].images[1].norm
@@ -54,6 +55,10 @@ def test_image_heatmap_of_views(tmp_path):
     assert titles[:6] == ["chair: 1 of 8", "2 of 8", "4 of 8", "5 of 8", "7 of 8", "8 of 8"]
     np.testing.assert_array_equal(figure.axes[8].images[1].get_array(), heat[0, 3])
     figure.savefig(tmp_path / "views.png")
+    heat[1] = 0
+    figure = mm.plots.image_heatmap(views, heat)
+    noted = [axes.get_title() for axes in figure.axes[18:24]]
+    assert noted == ["no evidence (all 0)", *[""] * 5]
 
 
 def test_spectrogram_heatmap(tmp_path):
@@ -78,6 +83,8 @@ def test_spectrogram_heatmap(tmp_path):
     brightest = picture.get_array().mean(axis=1).argmax()
     assert abs(brightest - ticks["1,000"]) <= 1
     figure.savefig(tmp_path / "sound.png")
+    figure = mm.plots.spectrogram_heatmap(spec, sound, heat * [[[1]], [[0]]])
+    assert [axes.get_title() for axes in figure.axes[1:4:2]] == ["", "no evidence (all 0)"]
     with pytest.raises(ValueError, match=r"`heatmaps` must be \(n, 101, 32\), the frames and mel"):
         mm.plots.spectrogram_heatmap(spec, sound, heat.swapaxes(1, 2))
 

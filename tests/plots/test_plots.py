@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from matplotlib.path import Path
 
 import mm_keras as mm
 from mm_keras.evaluate import AblationRow, Contributions, RobustnessCurve
@@ -92,6 +93,29 @@ def test_model_diagram_has_a_box_a_layer_below_what_feeds_it(tmp_path):
     figure.savefig(tmp_path / "diagram.png")
 
 
+def test_lines_of_a_model_diagram_pass_beside_boxes(tmp_path):
+    model = mm.build_mcnn(
+        {
+            "photo": mm.Image((32, 32, 3), backbone="SmallCNN", optional=True),
+            "title": mm.Text(12, 30, backbone="Transformer").adapt(["a red cat"]),
+            "table": mm.Features(5, optional=True),
+        },
+        3,
+        width=8,
+    )
+    figure = mm.plots.model_diagram(model)
+    figure.savefig(tmp_path / "diagram.png")  # only now boxes have their sizes
+    (axes,) = figure.axes
+    arrows = [Path([note.xyann, note.xy]) for note in axes.texts if not note.get_text()]
+    paths = [*arrows, *(line.get_path() for line in axes.lines)]
+    paths = [axes.transData.transform_path(path) for path in paths]
+    assert axes.lines, "a line that passes a row"
+    for box in (text for text in axes.texts if text.get_text()):
+        inner = box.get_window_extent().padded(-1)
+        crossed = [path for path in paths if path.intersects_bbox(inner, filled=False)]
+        assert not crossed, box.get_text()
+
+
 def test_size_tradeoff(tmp_path):
     figure = mm.plots.size_tradeoff({"float": (884.0, 0.7), "int8": (219.0, 0.69)}, samples=2000)
     (axes,) = figure.axes
@@ -114,7 +138,16 @@ def test_reliability_diagram(tmp_path):
     accuracy = [bar.get_height() for bar in axes.containers[0]]
     np.testing.assert_allclose(accuracy, [0, 0, 1, 0.5])
     np.testing.assert_allclose(axes.lines[0].get_ydata()[2:], [(0.7 + 0.55) / 2, 0.85])
+    (legend,) = figure.legends
     figure.savefig(tmp_path / "reliability.png")
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    found = mm.evaluate.reliability([0, 1, 1, 1], probabilities, bins=4)
+    again = mm.plots.reliability_diagram(found, title="pets")
+    assert again.axes[0].get_title() == axes.get_title()
+    np.testing.assert_allclose([bar.get_height() for bar in again.axes[0].containers[0]], accuracy)
+    for arguments in ([[0, 1, 1, 1]], [found, probabilities]):
+        with pytest.raises(TypeError, match="`probabilities` must be given with labels, and left"):
+            mm.plots.reliability_diagram(*arguments)
 
 
 def test_presence_chart(tmp_path):
@@ -151,6 +184,8 @@ def test_robustness_chart(tmp_path):
     np.testing.assert_array_equal(sound.lines[0].get_ydata(), [0.9, 0.85, 0.8])
     two = mm.plots.robustness_chart({"fused": curves, "late": curves[2:]})
     assert [line.get_label() for line in two.axes[1].lines] == ["fused, noise", "late, noise"]
+    alone = mm.plots.robustness_chart(curves)
+    assert [line.get_label() for line in alone.axes[0].lines] == ["noise", "blur"]
     figure.savefig(tmp_path / "robustness.png")
     two.savefig(tmp_path / "two.png")
     with pytest.raises(ValueError, match="`curves` must have a curve"):
@@ -169,6 +204,14 @@ def test_contributions_chart(tmp_path):
     assert [name.split("\n")[0] for name in names] == ["image", "sound"]
     assert names[0].split("\n")[1] == f"{100 * found.shares['image']:.0f} % overall"
     figure.savefig(tmp_path / "contributions.png")
+    two = mm.plots.contributions_chart({"concat": found, "gated": found})
+    names = [label.get_text().split("\n")[0] for label in two.axes[0].get_yticklabels()]
+    assert names == ["concat, image", "concat, sound", "gated, image", "gated, sound"]
+    colours = [patch.get_facecolor() for patch in two.axes[0].patches]
+    assert colours[:2] == colours[2:], "a modality has one"
+    assert colours[0] != colours[1]
+    with pytest.raises(ValueError, match="`contributions` must be of some model"):
+        mm.plots.contributions_chart({})
 
 
 def test_comparison_chart(tmp_path):

@@ -29,19 +29,31 @@ def get_fusion(fusion, pooling: str = "mean"):
     """Returns the fusion layer of that name, or the layer that was passed.
 
     Args:
-        fusion: A key of `FUSIONS`, or a layer that keeps the contract of `Fusion`.
+        fusion: A key of `FUSIONS`, or a layer that keeps the contract of `Fusion`, whose name it
+            keeps.
         pooling: For a name: how a modality's positions become one vector.
+
+    Raises:
+        TypeError: If it is a layer of one tensor, such as `keras.layers.Dense`, or no layer.
     """
-    if isinstance(fusion, keras.layers.Layer):
+    if isinstance(fusion, keras.layers.Layer) and _takes_dicts(fusion):
         return fusion
     if not isinstance(fusion, str):
         raise TypeError(
             f"`fusion` must be one of {list(FUSIONS)}, or a layer that keeps the contract of "
-            f"mm.layers.Fusion, e.g. mm.layers.GatedFusion(). Received: fusion={fusion!r}."
+            "mm.layers.Fusion, called with a dict {name: (B, N, D)} and `mask`: "
+            "mm.layers.GatedFusion(), say, or a subclass of yours (docs/extend.md). "
+            f"Received: fusion={fusion!r}."
         )
     check_choice("fusion", fusion, FUSIONS)
     cls, options = FUSIONS[fusion]
     return cls(pooling=pooling, name="fusion", **options)
+
+
+def _takes_dicts(layer) -> bool:
+    """Whether a layer may take a dict of features: those of Keras take tensors."""
+    may = isinstance(layer, keras.Model | keras.layers.Lambda)
+    return may or type(layer).__module__.partition(".")[0] != "keras"
 
 
 __all__ = [

@@ -66,7 +66,11 @@ class Fusion(MultimodalLayer):
         Returns:
             `(B, D)`.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `fuse(self, pooled, present)`, which returns "
+            "(B, D) of {name: (B, D_i)}, or override `build` and `call`, to work on the sequences "
+            "themselves: see docs/extend.md."
+        )
 
     def get_config(self):
         return {**super().get_config(), "pooling": self.pooling}

@@ -13,6 +13,22 @@ from mm_keras.testing import check_fusion
 from tests.conformance.cases import floats, fusion_features
 
 
+def test_a_subclass_without_fuse_says_what_to_define():
+    class SoftVote(layers.Fusion):
+        pass
+
+    message = r"SoftVote must define `fuse\(self, pooled, present\)`, which returns \(B, D\)"
+    with pytest.raises(NotImplementedError, match=message):
+        SoftVote()(fusion_features())
+
+
+def test_layers_that_may_take_dicts_are_taken_as_they_are():
+    mean = keras.layers.Lambda(lambda features: sum(features.values()))
+    assert layers.get_fusion(mean) is mean
+    with pytest.raises(TypeError, match="a layer that keeps the contract"):
+        layers.get_fusion(keras.layers.Concatenate())
+
+
 def test_names():
     for name, (cls, options) in layers.FUSIONS.items():
         layer = layers.get_fusion(name, pooling="max")
