@@ -37,7 +37,9 @@ class BadRecord:
 
     Args:
         origin: The table, folder or arrays that it belongs to.
-        row: Number of the record in there, from 0.
+        row: Number of the record in there, from 0; of a part of `split_table`, in the whole table.
+        line: The line of a CSV file that the record begins at, from 1, which is that of the header;
+            `None`: it is not from such a file.
         modality: Name of the modality, or `"labels"`.
         source: The file, or the column.
         reason: Why it could not be read.
@@ -46,13 +48,15 @@ class BadRecord:
 
     origin: str
     row: int
+    line: int | None
     modality: str
     source: str
     reason: str
     action: str
 
     def __str__(self) -> str:
-        return f"{self.origin}, row {self.row}, {self.modality}: {self.source}: {self.reason}"
+        where = f"row {self.row}" if self.line is None else f"line {self.line}"
+        return f"{self.origin}, {where}, {self.modality}: {self.source}: {self.reason}"
 
 
 class BadRecords:
@@ -80,6 +84,7 @@ class BadRecords:
 
     def __init__(self) -> None:
         self._found: dict[tuple, BadRecord] = {}
+        self._tables: Counter[str] = Counter()  # without a name, by split
         self._lock = threading.Lock()
 
     def add(self, record: BadRecord) -> None:
@@ -90,6 +95,18 @@ class BadRecords:
                 return
             self._found[key] = record
         logger.warning("%s (%s)", record, "dropped" if record.action == "drop" else "set absent")
+
+    def name_table(self, split: str = "") -> str:
+        """Returns a name for a table in memory, or its split: `"table"`, then `"table 2"`.
+
+        Args:
+            split: Of the table; `""`: it is no part of one.
+        """
+        with self._lock:
+            self._tables[split] += 1
+            number = self._tables[split]
+        name = "table" if number == 1 else f"table {number}"
+        return f"{name}, {split}" if split else name
 
     def __iter__(self) -> Iterator[BadRecord]:
         """Yields what was found, in the order of tables and rows."""
@@ -153,6 +170,29 @@ def check_policy(on_error: Any, modalities: Mapping[str, Modality]) -> tuple[dic
                 f"Received: on_error={on_error!r}."
             )
     return policies, of_labels
+
+
+def error_of(
+    record: BadRecord, policies: Mapping[str, str], spec: Modality | None, numbered: bool = True
+) -> ValueError:
+    """Returns the error that a bad record raises, which says what to do about it.
+
+    Args:
+        record: That is bad.
+        policies: `{modality: policy}`.
+        spec: Of its modality; `None`: labels or weights are bad.
+        numbered: Whether its place is a number of a row, which the error then explains.
+    """
+    policies = {other: policy for other, policy in policies.items() if policy != "raise"}
+    if spec is None:  # a label cannot be absent
+        policies["labels"] = "drop"
+    else:
+        policies[record.modality] = "drop" if spec.presence_shape is None else "absent"
+    end = "" if record.reason.endswith((".", "?")) else "."
+    counted = " Rows are counted from 0, before any split." if numbered else ""
+    return ValueError(
+        f"{record}{end} Mend it, or pass on_error='drop', or on_error={policies}.{counted}"
+    )
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mm_keras._checks import nearest
+from mm_keras.data.rows import Places, Rows
 
 Columns = dict[str, Sequence[Any]]
 
@@ -30,8 +31,8 @@ class FileText(str):
         return self
 
 
-def read_table(table: Any, delimiter: str | None = None) -> Columns:
-    """Returns the columns of a table, whatever it is.
+def read_table(table: Any, delimiter: str | None = None) -> Rows:
+    """Returns the columns of a table, whatever it is: a dict that knows the lines of its file.
 
     Args:
         table: The path of a CSV file (UTF-8, with a header; .tsv by tabs; .gz unpacked), a pandas
@@ -59,12 +60,15 @@ def read_table(table: Any, delimiter: str | None = None) -> Columns:
             str(name): values if isinstance(values, np.ndarray) else list(values)
             for name, values in table.items()
         }
+        if isinstance(table, Rows):
+            columns = Rows(columns, table.places, table.split, table.whole)
     else:
         raise TypeError(
             "`table` must be the path of a CSV file, a DataFrame, or {column: values}. "
             f"Received: {type(table).__name__}."
         )
     lengths = {name: len(values) for name, values in columns.items()}
+    columns = columns if isinstance(columns, Rows) else Rows(columns)
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         raise ValueError(
             f"`table` must have columns of one length, at least 1. Received lengths: {lengths}."
@@ -72,7 +76,7 @@ def read_table(table: Any, delimiter: str | None = None) -> Columns:
     return columns
 
 
-def _read_csv(path: pathlib.Path, delimiter: str | None) -> Columns:
+def _read_csv(path: pathlib.Path, delimiter: str | None) -> Rows:
     if not path.is_file():
         raise FileNotFoundError(f"`table` must be an existing CSV file. Received: table={path}.")
     if delimiter is None:
@@ -85,18 +89,25 @@ def _read_csv(path: pathlib.Path, delimiter: str | None) -> Columns:
             raise ValueError(
                 f"{path} must begin with the names of its columns, each once. Received: {header}."
             )
-        rows = [row for row in reader if row]
-    for number, row in enumerate(rows):
+        rows, lines, line = [], [], reader.line_num + 1
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(line)
+            line = reader.line_num + 1  # a quoted cell may go over several
+    for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
             raise ValueError(
                 f"{path} must have {len(header)} cells in every row, as in the header. "
-                f"Received: {len(row)} in row {number}: {row}."
+                f"Received: {len(row)} in line {line}: {row}."
             )
     if not rows:
         raise ValueError(f"{path} must have at least one row below the header. Received: none.")
-    return {
-        name: list(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)
-    }
+    columns = zip(header, zip(*rows, strict=True), strict=True)
+    return Rows(
+        {name: list(values) for name, values in columns},
+        Places.whole(len(rows), os.fspath(path), lines),
+    )
 
 
 def column(columns: Columns, name: Any, argument: str) -> Sequence[Any]:

@@ -77,7 +77,7 @@ def _labels(columns: Columns, names: Any, classes: Any, argument: str, bad: Bad)
         classes = "numbers" if dtype.kind == "f" else "ids"
     if isinstance(classes, str):
         return _numbers(cells, names, classes, argument, bad)
-    known = class_names(cells) if classes is None else tuple(str(name) for name in classes)
+    known = _names(columns, names) if classes is None else tuple(str(name) for name in classes)
     ids = {name: number for number, name in enumerate(known)}
     values = np.zeros(len(cells), "int64")
     for row, cell in enumerate(cells):
@@ -88,6 +88,13 @@ def _labels(columns: Columns, names: Any, classes: Any, argument: str, bad: Bad)
         else:
             values[row] = ids[str(cell)]
     return values
+
+
+def _names(columns: Columns, name: str) -> tuple[str, ...]:
+    """Returns the classes of a column; of a part of `split_table`, those of the whole table."""
+    own = class_names(columns[name])
+    known = class_names(getattr(columns, "whole", {}).get(name, ()))
+    return known if set(own) <= set(known) else own  # else the column has been made anew
 
 
 def _numbers(cells, name: str, kind: str, argument: str, bad: Bad) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from mm_keras._checks import PRESENT
-from mm_keras.data.bad_records import BadRecord, BadRecords, reason_of
+from mm_keras.data.bad_records import BadRecord, BadRecords, error_of, reason_of
 from mm_keras.data.decode.pixels import Decoder
+from mm_keras.data.rows import Place
 from mm_keras.modalities import Modality, Views
 
 CHUNK_BYTES = 2**22
@@ -83,7 +84,7 @@ class Records:
     """N samples, of which some may be bad; `dataset()` makes the pipeline.
 
     Args:
-        origin: What they come from, for messages.
+        place: From the number of a sample to what it comes from, and where there, for messages.
         modalities: `{name: Stored or Files}`.
         labels: `{head: (N, …)}`, or one array.
         weights: `{head: (N,)}`, one array, or `None`.
@@ -93,7 +94,7 @@ class Records:
         label_policy: `"raise"` or `"drop"`.
     """
 
-    origin: str
+    place: Callable[[int], Place]
     modalities: Mapping[str, Stored | Files]
     labels: Any
     weights: Any
@@ -109,7 +110,7 @@ class Records:
         """Applies the policies to what is bad in memory; returns the rows that stay."""
         dropped = set()
         for row, (source, reason) in self.bad_labels.items():
-            self._judge(row, "labels", source, reason, self.label_policy)
+            self._judge(row, "labels", source, reason, self.label_policy, is_label=True)
             dropped.add(row)
         for name, modality in self.modalities.items():
             for row, (source, reason) in modality.bad.items():
@@ -126,12 +127,14 @@ class Records:
         """Number N of samples, bad ones included."""
         return len(next(iter(self.modalities.values())).present)
 
-    def _judge(self, row: int, name: str, source: str, reason: str, policy: str) -> None:
-        record = BadRecord(self.origin, int(row), name, source, reason, policy)
+    def _judge(
+        self, row: int, name: str, source: str, reason: str, policy: str, is_label: bool = False
+    ) -> None:
+        origin, number, line = self.place(int(row))
+        record = BadRecord(origin, number, line, name, source, reason, policy)
         if policy == "raise":
-            raise ValueError(
-                f"{record}. Mend it, or pass on_error='drop', or 'absent' for an optional modality."
-            )
+            spec = None if is_label else self.modalities[name].spec
+            raise error_of(record, self.policies, spec, numbered=line is None)
         self.report.add(record)
 
     def dataset(self, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
