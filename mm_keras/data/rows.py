@@ -96,10 +96,5 @@ class Rows(dict):
             name: cells[rows] if isinstance(cells, np.ndarray) else [cells[row] for row in rows]
             for name, cells in self.items()
         }
-        whole = {n: c for n, c in self.items() if _may_name_classes(c)}
+        whole = {n: c for n, c in self.items() if not isinstance(c, np.ndarray) or c.ndim == 1}
         return Rows(taken, self.places.take(rows), split, {**whole, **self.whole})
-
-
-def _may_name_classes(cells: Sequence[Any]) -> bool:
-    """Whether cells may be names; arrays of numbers, which are ids, need not be kept for that."""
-    return not isinstance(cells, np.ndarray) or cells.dtype.kind not in "biuf"

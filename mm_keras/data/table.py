@@ -67,9 +67,13 @@ video with sound with `mm_keras[video]` |
             modality left out is in the column of its own name.
         labels: The column of labels, a list of columns of numbers (several labels, or a regression
             of several numbers), or `{head: those}`.
-        classes: What the labels are: names of classes, whose ids are their places; `"ids"`;
-            `"numbers"`; or `{head: those}`. `None`: arrays of whole numbers are ids, arrays of
-            fractions are numbers, all else are names, sorted (see `class_names`).
+        classes: What the labels are: names of classes, whose ids are their places; `"ids"`, which
+            count from 0; `"numbers"`; or `{head: those}`. `None`: whole numbers are ids as they
+            are, `[1, 2]` no less than an array; fractions are numbers; texts, which all cells of a
+            CSV file are, `"1"` too, are names, numbered from 0 in the order of `class_names`.
+            Parts of `split_table` have the names of the whole table. Of tables that come one for
+            each split, pass `class_names` of the training labels for all, or one that lacks a class
+            numbers the rest otherwise.
         weights: The column of sample weights, or `{head: column}`.
         root: Folder that relative paths start from. `None`: that of the CSV file, or the current.
         resize: Of pictures and frames of another size: `False` (bad), `True` (stretched), `"pad"`

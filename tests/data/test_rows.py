@@ -139,3 +139,33 @@ def test_a_column_made_anew_is_named_from_itself():
     part = mm.data.split_table({**ANIMALS, "part": ["a"] * 5 + ["b"] * 4}, by="part")["b"]
     part["kind"] = [{"dog": "Hund", "owl": "Eule"}[name] for name in part["kind"]]
     assert ids(part) == {0, 1}
+
+
+@pytest.mark.parametrize("cells", [[1, 2, 4], np.array([1, 2, 4]), np.array([1, 2, 4], object)])
+def test_whole_numbers_are_ids_in_a_list_as_in_an_array(cells):
+    assert ids({"x": np.zeros(3), "kind": cells}) == {1, 2, 4}
+
+
+def test_texts_are_names_and_fractions_are_numbers():
+    assert ids({"x": np.zeros(3), "kind": ["1", "2", "4"]}) == {0, 1, 2}
+    for cells in ([0.5, 1, 2.25], np.array([0.5, 1.0, 2.25])):
+        labels = [float(label) for _, label in features({"x": np.zeros(3), "kind": cells})]
+        assert labels == [0.5, 1.0, 2.25]
+    table = {"x": np.zeros(3), "kind": [3, None, 0]}
+    assert ids(table, on_error={"labels": "drop"}) == {0, 3}
+
+
+def test_ids_that_seem_to_count_from_one_are_warned_of(caplog):
+    caplog.set_level(logging.WARNING, "mm_keras.data")
+    table = {"x": np.zeros(4), "kind": [1, 2, 3, 4]}
+    features(table)
+    assert "'kind' are the ids 1…4" in caplog.text
+    assert "classes=['1', '2', '3', '4']" in caplog.text
+    assert ids(table, classes=["1", "2", "3", "4"]) == {0, 1, 2, 3}
+    caplog.clear()
+    features(table, classes="ids")  # it is said
+    for kind in ([0, 1, 2, 3], [5, 6, 7, 9], ["1", "2", "3", "4"]):
+        features({"x": np.zeros(4), "kind": kind})
+    whole = {"x": np.zeros(4), "kind": np.array([0, 1, 2, 1]), "part": ["a", "b", "b", "b"]}
+    assert ids(mm.data.split_table(whole, by="part")["b"]) == {1, 2}
+    assert not caplog.text
