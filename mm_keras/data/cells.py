@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from mm_keras._checks import nearest
 from mm_keras.data.rows import Places, Rows
+from mm_keras.modalities import cells as any_cells
 
 Columns = dict[str, Sequence[Any]]
 
@@ -121,43 +121,13 @@ def column(columns: Columns, name: Any, argument: str) -> Sequence[Any]:
 
 
 def is_missing(cell: Any) -> bool:
-    """Returns whether a cell is empty: `None`, NaN, pandas' NA and NaT, or blank text."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    if isinstance(cell, str):
-        return not cell.strip() and not isinstance(cell, FileText)  # that one is there, but empty
-    return isinstance(cell, float | np.floating) and math.isnan(cell)
+    """Returns whether a cell is empty; the text of a file is there, empty or not."""
+    return not isinstance(cell, FileText) and any_cells.is_missing(cell)
 
 
 def missing(cells: Sequence[Any]) -> np.ndarray:
     """Returns which cells are empty, `(N,)` bool."""
     return np.array([is_missing(cell) for cell in cells], bool)
-
-
-def numbers(cells: Sequence[Any]) -> tuple[np.ndarray, dict[int, str]]:
-    """Returns cells as float64, and `{row: reason}` of those that are no finite number."""
-    try:
-        values = np.asarray(cells, "float64")
-    except (TypeError, ValueError):
-        values = np.array([_number(cell) for cell in cells], "float64")
-    bad = {}
-    for row in np.flatnonzero(~np.isfinite(values)):
-        cell = cells[row]
-        bad[int(row)] = (
-            "an empty cell"
-            if not isinstance(cell, float | np.floating) and is_missing(cell)
-            else f"no finite number: {cell!r}"
-            if isinstance(cell, str)
-            else "NaN or infinity"
-        )
-    return np.where(np.isfinite(values), values, 0.0), bad
-
-
-def _number(cell: Any) -> float:
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def texts(cells: Sequence[Any]) -> list[str]:

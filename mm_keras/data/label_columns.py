@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mm_keras._checks import nearest
-from mm_keras.data.cells import Columns, column, is_missing, numbers
+from mm_keras.data.cells import Columns, column, is_missing
+from mm_keras.modalities.cells import numbers
 
 KINDS = ("ids", "numbers")
 Bad = dict[int, tuple[str, str]]

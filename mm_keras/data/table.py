@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from mm_keras._checks import check_names, nearest
 from mm_keras.data.bad_records import BadRecords, check_policy, per_modality
-from mm_keras.data.cells import column, numbers, read_table
+from mm_keras.data.cells import column, read_table
 from mm_keras.data.columns import read_modality
 from mm_keras.data.label_columns import read_labels
 from mm_keras.data.records import Records
 from mm_keras.data.rows import Place
 from mm_keras.modalities import Modality, Tabular
+from mm_keras.modalities.cells import numbers
 
 
 def from_table(

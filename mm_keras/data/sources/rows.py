@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from mm_keras.data.bad_records import BadRecords
-from mm_keras.data.cells import column, is_missing, numbers
+from mm_keras.data.cells import column, is_missing
 from mm_keras.data.label_columns import class_names
 from mm_keras.data.rows import Places, Rows
 from mm_keras.data.sources.described import Described
 from mm_keras.data.split import Strata, split_table
 from mm_keras.data.table import from_table
 from mm_keras.modalities import Modality, Tabular, Text
+from mm_keras.modalities.cells import numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -198,13 +199,13 @@ class RowSource(Described):
 
 
 def _clean(spec: Tabular, table: Rows, argument: str) -> dict[str, Sequence[Any]]:
-    """Returns the columns of a table without what is empty or no number."""
+    """Returns the columns of a table without what is no number: `on_error` deals with that."""
     clean: dict[str, Sequence[Any]] = {}
     for name in spec.numeric:
         values, bad = numbers(column(table, name, argument))
         clean[name] = np.delete(values, list(bad))
     for name in spec.categorical:
-        clean[name] = [str(c).strip() for c in column(table, name, argument) if not is_missing(c)]
+        clean[name] = column(table, name, argument)
     return clean
 
 
