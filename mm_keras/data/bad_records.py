@@ -65,7 +65,8 @@ class BadRecords:
     Pass one as `report` to `from_table`, `from_folder` or `from_arrays`. What is wrong with numbers
     and texts is in it at once; what is wrong with files, when they have been read: after one whole
     pass over the dataset it is complete. Each record is also logged, once, as a warning of the
-    logger `"mm_keras.data"`.
+    logger `"mm_keras.data"`; so is, once, that more than half of the samples have lost a modality,
+    or are left out for it, which `losses` tells too.
 
     Example:
 
@@ -85,6 +86,7 @@ class BadRecords:
     def __init__(self) -> None:
         self._found: dict[tuple, BadRecord] = {}
         self._tables: Counter[str] = Counter()  # without a name, by split
+        self._losses: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def add(self, record: BadRecord) -> None:
@@ -95,6 +97,33 @@ class BadRecords:
                 return
             self._found[key] = record
         logger.warning("%s (%s)", record, "dropped" if record.action == "drop" else "set absent")
+
+    def add_loss(self, record: BadRecord, lost: int, of: int) -> None:
+        """Notes that most samples have lost a modality, and logs it the first time.
+
+        Args:
+            record: One of those that are bad.
+            lost: How many samples at least have lost it.
+            of: How many have it, bad ones included.
+        """
+        what = "are left out" if record.action == "drop" else f"go without {record.modality!r}"
+        words = (
+            f"At least {lost:,} of {of:,} samples of {record.origin} ({lost / of:.0%}) {what}, "
+            f"since {record.modality!r} is bad: {record.source}: {record.reason}, for one. "
+            "Is it what the spec says?"
+        )
+        key = record.origin, record.modality
+        with self._lock:
+            is_known = key in self._losses
+            self._losses[key] = words
+        if not is_known:
+            logger.warning("%s", words)
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence on each modality that most samples have lost."""
+        with self._lock:
+            return list(self._losses.values())
 
     def name_table(self, split: str = "") -> str:
         """Returns a name for a table in memory, or its split: `"table"`, then `"table 2"`.

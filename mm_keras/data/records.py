@@ -1,8 +1,9 @@
 """The engine behind the sources: rows of a table to samples, whatever breaks on the way."""
 
+import collections
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,12 @@ class Records:
     label_policy: str = "raise"
 
     def __post_init__(self) -> None:
+        # Rows that have lost a modality, or, under None, their labels.
+        self._lost: dict[str | None, dict[int, BadRecord]] = collections.defaultdict(dict)
+        self._had = {
+            name: int((modality.present.any(axis=1) | _flags(modality.bad, self.count)).sum())
+            for name, modality in self.modalities.items()
+        }
         self.rows = self._settle()
 
     def _settle(self) -> np.ndarray:
@@ -112,6 +119,7 @@ class Records:
         for row, (source, reason) in self.bad_labels.items():
             self._judge(row, "labels", source, reason, self.label_policy, is_label=True)
             dropped.add(row)
+        self._tell_loss(None)
         for name, modality in self.modalities.items():
             for row, (source, reason) in modality.bad.items():
                 self._judge(row, name, source, reason, self.policies[name])
@@ -120,6 +128,7 @@ class Records:
                     modality.values[row] = 0
                 if self.policies[name] == "drop":
                     dropped.add(row)
+            self._tell_loss(name)
         return np.array([row for row in range(self.count) if row not in dropped], "int64")
 
     @property
@@ -134,8 +143,17 @@ class Records:
         record = BadRecord(origin, number, line, name, source, reason, policy)
         if policy == "raise":
             spec = None if is_label else self.modalities[name].spec
-            raise error_of(record, self.policies, spec, numbered=line is None)
+            policies = {"labels": self.label_policy, **self.policies}
+            raise error_of(record, policies, spec, numbered=line is None)
         self.report.add(record)
+        self._lost[None if is_label else name][int(row)] = record
+
+    def _tell_loss(self, name: str | None) -> None:
+        """Says so if more than half of the samples that had a modality (or labels) have lost it."""
+        lost = list(self._lost[name].values())
+        had = self.count if name is None else self._had[name]
+        if len(lost) > had / 2:
+            self.report.add_loss(lost[0], len(lost), had)
 
     def dataset(self, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
         """Returns samples `(inputs, labels)` or `(inputs, labels, weights)`.
@@ -307,7 +325,15 @@ class Records:
                 reason = reason_of(error) if exists else "there is no such file"
             lost[part] = True
             self._judge(row, name, path, reason, self.policies[name])
+            self._tell_loss(name)
         return lost
+
+
+def _flags(rows: Iterable[int], count: int) -> np.ndarray:
+    """Returns `(count,)` bool, true at the rows."""
+    flags = np.zeros(count, bool)
+    flags[list(rows)] = True
+    return flags
 
 
 def _read_parts(modality: Files, paths: tf.Tensor, present: tf.Tensor, seed: tf.Tensor):

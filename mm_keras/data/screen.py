@@ -121,8 +121,7 @@ class Screen:
             place = self.place(number, name)
             record = BadRecord(self.origin, number, None, name, place, reason, policy)
             if policy == "raise":
-                policies = {other: self.policies[other] for other in self.modalities}
-                raise error_of(record, policies, self.modalities.get(name), numbered=False)
+                raise error_of(record, self.policies, self.modalities.get(name), numbered=False)
             self.report.add(record)
 
 

@@ -202,7 +202,13 @@ def _clean(spec: Tabular, table: Rows, argument: str) -> dict[str, Sequence[Any]
     """Returns the columns of a table without what is no number: `on_error` deals with that."""
     clean: dict[str, Sequence[Any]] = {}
     for name in spec.numeric:
-        values, bad = numbers(column(table, name, argument))
+        cells = column(table, name, argument)
+        values, bad = numbers(cells)
+        if len(bad) == len(values):
+            raise ValueError(
+                "`numeric` must be columns of numbers. "
+                f"Received: {name!r}, without any, such as {cells[0]!r}."
+            )
         clean[name] = np.delete(values, list(bad))
     for name in spec.categorical:
         clean[name] = column(table, name, argument)
