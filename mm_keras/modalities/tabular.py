@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from mm_keras._checks import check_int, check_sizes, nearest
+from mm_keras._checks import check_bool, check_int, check_sizes, nearest
 from mm_keras.modalities.base import Modality, spec
 from mm_keras.modalities.cells import is_missing, numbers
 
@@ -21,7 +21,8 @@ class Tabular(Modality):
 
     The model takes one row as float32 numbers: numeric columns as they are (normalised inside),
     categories as ids (0 for unknown), crosses as hash buckets. `adapt` learns means, variances
-    and vocabularies and returns a new spec; `encode` makes the rows.
+    and vocabularies and returns a new spec; `encode` makes the rows. A builder refuses a spec that
+    lacks what it needs of these.
 
     Without `deep`, each column becomes one position of the feature sequence (a learnt embedding,
     Gorishniy 2021). With `deep`, an MLP on all columns makes one position. `wide` adds one more
@@ -40,6 +41,8 @@ class Tabular(Modality):
         embedding: Width of a column's embedding.
         mean: Means of the numeric columns, learnt by `adapt`.
         variance: Variances of the numeric columns, learnt by `adapt`.
+        normalize: Whether the model normalises numeric columns by `mean` and `variance`; `False`:
+            they come normalised.
 
     Example:
 
@@ -62,6 +65,7 @@ class Tabular(Modality):
     embedding: int = 16
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
+    normalize: bool = True
 
     units: ClassVar[str] = "encoded columns"
 
@@ -96,6 +100,7 @@ class Tabular(Modality):
                     "`wide` must be tuples of two or more categorical columns out of "
                     f"{list(categorical)}. Received: wide={self.wide!r}."
                 )
+        check_bool("normalize", self.normalize)
         for argument in ("wide_buckets", "wide_width", "embedding"):
             check_int(argument, getattr(self, argument))
         if self.wide_buckets > FLOAT32_INTEGERS:
