@@ -310,6 +310,8 @@ def _train(options: argparse.Namespace, console) -> int:
     if report is not None and report.count:
         report.write_csv(folder / "bad_records.csv")
         console.print(f"{report.count} bad records: see bad_records.csv.")
+        for words in report.losses:
+            console.print(words, style="red", markup=False, highlight=False)
     shutil.rmtree(checkpoints.folder)
     console.print(f"Written to {folder}.")
     if workers:

@@ -11,6 +11,7 @@ from mm_keras.data.bad_records import BadRecords, check_policy
 from mm_keras.data.columns import set_present, store_array
 from mm_keras.data.label_columns import read_labels
 from mm_keras.data.records import Records
+from mm_keras.data.rows import Place
 from mm_keras.data.table import check_modalities
 
 
@@ -90,7 +91,7 @@ def from_arrays(
     else:
         found, bad = read_labels({"labels": labels}, "labels", None)
     records = Records(
-        origin,
+        lambda row: Place(origin, row),
         stored,
         found,
         sample_weight,

@@ -37,7 +37,9 @@ class BadRecord:
 
     Args:
         origin: The table, folder or arrays that it belongs to.
-        row: Number of the record in there, from 0.
+        row: Number of the record in there, from 0; of a part of `split_table`, in the whole table.
+        line: The line of a CSV file that the record begins at, from 1, which is that of the header;
+            `None`: it is not from such a file.
         modality: Name of the modality, or `"labels"`.
         source: The file, or the column.
         reason: Why it could not be read.
@@ -46,13 +48,15 @@ class BadRecord:
 
     origin: str
     row: int
+    line: int | None
     modality: str
     source: str
     reason: str
     action: str
 
     def __str__(self) -> str:
-        return f"{self.origin}, row {self.row}, {self.modality}: {self.source}: {self.reason}"
+        where = f"row {self.row}" if self.line is None else f"line {self.line}"
+        return f"{self.origin}, {where}, {self.modality}: {self.source}: {self.reason}"
 
 
 class BadRecords:
@@ -61,7 +65,8 @@ class BadRecords:
     Pass one as `report` to `from_table`, `from_folder` or `from_arrays`. What is wrong with numbers
     and texts is in it at once; what is wrong with files, when they have been read: after one whole
     pass over the dataset it is complete. Each record is also logged, once, as a warning of the
-    logger `"mm_keras.data"`.
+    logger `"mm_keras.data"`; so is, once, that more than half of the samples have lost a modality,
+    or are left out for it, which `losses` tells too.
 
     Example:
 
@@ -80,6 +85,8 @@ class BadRecords:
 
     def __init__(self) -> None:
         self._found: dict[tuple, BadRecord] = {}
+        self._tables: Counter[str] = Counter()  # without a name, by split
+        self._losses: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def add(self, record: BadRecord) -> None:
@@ -90,6 +97,45 @@ class BadRecords:
                 return
             self._found[key] = record
         logger.warning("%s (%s)", record, "dropped" if record.action == "drop" else "set absent")
+
+    def add_loss(self, record: BadRecord, lost: int, of: int) -> None:
+        """Notes that most samples have lost a modality, and logs it the first time.
+
+        Args:
+            record: One of those that are bad.
+            lost: How many samples at least have lost it.
+            of: How many have it, bad ones included.
+        """
+        what = "are left out" if record.action == "drop" else f"go without {record.modality!r}"
+        words = (
+            f"At least {lost:,} of {of:,} samples of {record.origin} ({lost / of:.0%}) {what}, "
+            f"since {record.modality!r} is bad: {record.source}: {record.reason}, for one. "
+            "Is it what the spec says?"
+        )
+        key = record.origin, record.modality
+        with self._lock:
+            is_known = key in self._losses
+            self._losses[key] = words
+        if not is_known:
+            logger.warning("%s", words)
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence on each modality that most samples have lost."""
+        with self._lock:
+            return list(self._losses.values())
+
+    def name_table(self, split: str = "") -> str:
+        """Returns a name for a table in memory, or its split: `"table"`, then `"table 2"`.
+
+        Args:
+            split: Of the table; `""`: it is no part of one.
+        """
+        with self._lock:
+            self._tables[split] += 1
+            number = self._tables[split]
+        name = "table" if number == 1 else f"table {number}"
+        return f"{name}, {split}" if split else name
 
     def __iter__(self) -> Iterator[BadRecord]:
         """Yields what was found, in the order of tables and rows."""
@@ -153,6 +199,29 @@ def check_policy(on_error: Any, modalities: Mapping[str, Modality]) -> tuple[dic
                 f"Received: on_error={on_error!r}."
             )
     return policies, of_labels
+
+
+def error_of(
+    record: BadRecord, policies: Mapping[str, str], spec: Modality | None, numbered: bool = True
+) -> ValueError:
+    """Returns the error that a bad record raises, which says what to do about it.
+
+    Args:
+        record: That is bad.
+        policies: `{modality: policy}`.
+        spec: Of its modality; `None`: labels or weights are bad.
+        numbered: Whether its place is a number of a row, which the error then explains.
+    """
+    policies = {other: policy for other, policy in policies.items() if policy != "raise"}
+    if spec is None:  # a label cannot be absent
+        policies["labels"] = "drop"
+    else:
+        policies[record.modality] = "drop" if spec.presence_shape is None else "absent"
+    end = "" if record.reason.endswith((".", "?")) else "."
+    counted = " Rows are counted from 0, before any split." if numbered else ""
+    return ValueError(
+        f"{record}{end} Mend it, or pass on_error='drop', or on_error={policies}.{counted}"
+    )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from mm_keras._checks import nearest
+from mm_keras.data.rows import Places, Rows
+from mm_keras.modalities import cells as any_cells
 
 Columns = dict[str, Sequence[Any]]
 
@@ -30,8 +31,8 @@ class FileText(str):
         return self
 
 
-def read_table(table: Any, delimiter: str | None = None) -> Columns:
-    """Returns the columns of a table, whatever it is.
+def read_table(table: Any, delimiter: str | None = None) -> Rows:
+    """Returns the columns of a table, whatever it is: a dict that knows the lines of its file.
 
     Args:
         table: The path of a CSV file (UTF-8, with a header; .tsv by tabs; .gz unpacked), a pandas
@@ -59,12 +60,15 @@ def read_table(table: Any, delimiter: str | None = None) -> Columns:
             str(name): values if isinstance(values, np.ndarray) else list(values)
             for name, values in table.items()
         }
+        if isinstance(table, Rows):
+            columns = Rows(columns, table.places, table.split, table.whole)
     else:
         raise TypeError(
             "`table` must be the path of a CSV file, a DataFrame, or {column: values}. "
             f"Received: {type(table).__name__}."
         )
     lengths = {name: len(values) for name, values in columns.items()}
+    columns = columns if isinstance(columns, Rows) else Rows(columns)
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         raise ValueError(
             f"`table` must have columns of one length, at least 1. Received lengths: {lengths}."
@@ -72,7 +76,7 @@ def read_table(table: Any, delimiter: str | None = None) -> Columns:
     return columns
 
 
-def _read_csv(path: pathlib.Path, delimiter: str | None) -> Columns:
+def _read_csv(path: pathlib.Path, delimiter: str | None) -> Rows:
     if not path.is_file():
         raise FileNotFoundError(f"`table` must be an existing CSV file. Received: table={path}.")
     if delimiter is None:
@@ -85,18 +89,25 @@ def _read_csv(path: pathlib.Path, delimiter: str | None) -> Columns:
             raise ValueError(
                 f"{path} must begin with the names of its columns, each once. Received: {header}."
             )
-        rows = [row for row in reader if row]
-    for number, row in enumerate(rows):
+        rows, lines, line = [], [], reader.line_num + 1
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(line)
+            line = reader.line_num + 1  # a quoted cell may go over several
+    for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
             raise ValueError(
                 f"{path} must have {len(header)} cells in every row, as in the header. "
-                f"Received: {len(row)} in row {number}: {row}."
+                f"Received: {len(row)} in line {line}: {row}."
             )
     if not rows:
         raise ValueError(f"{path} must have at least one row below the header. Received: none.")
-    return {
-        name: list(values) for name, values in zip(header, zip(*rows, strict=True), strict=True)
-    }
+    columns = zip(header, zip(*rows, strict=True), strict=True)
+    return Rows(
+        {name: list(values) for name, values in columns},
+        Places.whole(len(rows), os.fspath(path), lines),
+    )
 
 
 def column(columns: Columns, name: Any, argument: str) -> Sequence[Any]:
@@ -110,43 +121,13 @@ def column(columns: Columns, name: Any, argument: str) -> Sequence[Any]:
 
 
 def is_missing(cell: Any) -> bool:
-    """Returns whether a cell is empty: `None`, NaN, pandas' NA and NaT, or blank text."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    if isinstance(cell, str):
-        return not cell.strip() and not isinstance(cell, FileText)  # that one is there, but empty
-    return isinstance(cell, float | np.floating) and math.isnan(cell)
+    """Returns whether a cell is empty; the text of a file is there, empty or not."""
+    return not isinstance(cell, FileText) and any_cells.is_missing(cell)
 
 
 def missing(cells: Sequence[Any]) -> np.ndarray:
     """Returns which cells are empty, `(N,)` bool."""
     return np.array([is_missing(cell) for cell in cells], bool)
-
-
-def numbers(cells: Sequence[Any]) -> tuple[np.ndarray, dict[int, str]]:
-    """Returns cells as float64, and `{row: reason}` of those that are no finite number."""
-    try:
-        values = np.asarray(cells, "float64")
-    except (TypeError, ValueError):
-        values = np.array([_number(cell) for cell in cells], "float64")
-    bad = {}
-    for row in np.flatnonzero(~np.isfinite(values)):
-        cell = cells[row]
-        bad[int(row)] = (
-            "an empty cell"
-            if not isinstance(cell, float | np.floating) and is_missing(cell)
-            else f"no finite number: {cell!r}"
-            if isinstance(cell, str)
-            else "NaN or infinity"
-        )
-    return np.where(np.isfinite(values), values, 0.0), bad
-
-
-def _number(cell: Any) -> float:
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def texts(cells: Sequence[Any]) -> list[str]:

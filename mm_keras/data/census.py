@@ -1,5 +1,6 @@
 """What files hold, whatever a spec wants of them; for `mm-keras inspect`."""
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -7,10 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from mm_keras.data.cells import Columns, is_missing, missing, numbers
+from mm_keras.data.cells import Columns, is_missing, missing
 from mm_keras.data.decode import arrays, pixels, sound, video
 from mm_keras.data.decode.common import extra
+from mm_keras.data.rows import Rows
 from mm_keras.modalities import Audio, Features, Image, Modality, Tabular, Text, Video
+from mm_keras.modalities.cells import numbers
 
 KINDS = {
     "Image": pixels.SUFFIXES,
@@ -20,6 +23,8 @@ KINDS = {
     "Text": (".txt",),
 }
 FEW = 30  # distinct texts of a column that is taken for categories
+NUMERIC = 0.9  # share of numbers in a column that is taken for numbers
+LISTED = 3  # cells that a note names
 
 
 def kind_of(path: str) -> str | None:
@@ -79,44 +84,83 @@ def spec_for(size: tuple[int, ...], kind: str) -> Modality:
     return Features(size, optional=True)
 
 
-def guess(
-    columns: Columns, root: str, labels: str | None
-) -> tuple[dict[str, Modality], dict[str, str], dict[str, Counter]]:
-    """Concludes what the columns of a table are, for looking at them.
+@dataclasses.dataclass
+class Guess:
+    """What the columns of a table are taken for.
 
-    Returns:
-        `{name: spec}`, `{name: column}` and `{name: sizes of its files}`.
+    Args:
+        modalities: `{name: spec}`.
+        inputs: `{name: column}`.
+        census: `{name: sizes of its files}`.
+        notes: A sentence on each column.
     """
-    modalities: dict[str, Modality] = {}
-    inputs: dict[str, str] = {}
-    census: dict[str, Counter] = {}
+
+    modalities: dict[str, Modality] = dataclasses.field(default_factory=dict)
+    inputs: dict[str, str] = dataclasses.field(default_factory=dict)
+    census: dict[str, Counter] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def guess(columns: Rows, root: str, labels: str | None) -> Guess:
+    """Concludes what the columns of a table are, for looking at them."""
+    found = Guess()
+    modalities, inputs, census = found.modalities, found.inputs, found.census
     numeric, categorical = [], {}
+
+    def note(column: str, words: str) -> None:
+        found.notes.append(f"Column {column!r} is {words}.")
+
     for place, (column, cells) in enumerate(columns.items()):
-        filled = [cell for cell in cells if not is_missing(cell)]
-        if column == labels or not filled:
+        rows = [row for row, cell in enumerate(cells) if not is_missing(cell)]
+        filled = [cells[row] for row in rows]
+        if column == labels:
             continue
-        name = column if column.isidentifier() and column.isascii() else f"column_{place}"
+        if not filled:
+            note(column, "left out: it is empty")
+            continue
+        is_name = column.isidentifier() and column.isascii() and column != "labels"
+        name = column if is_name else f"column_{place}"
+        bad = numbers(filled)[1]
+        lines = ", ".join(
+            f"{filled[at]!r} in line {columns.places[rows[at]].line}" for at in sorted(bad)[:LISTED]
+        ) + (", …" if len(bad) > LISTED else "")
+        share = 1 - len(bad) / len(filled)
         kinds = {kind_of(str(cell)) for cell in filled}
         if len(kinds) == 1 and None not in kinds and kinds != {"Text"}:
             (kind,) = kinds
-            found = sizes((os.path.join(root, str(cell)) for cell in filled), kind)
-            if found:
-                modalities[name] = spec_for(found.most_common(1)[0][0], kind)
-                inputs[name], census[name] = column, found
-        elif not numbers(filled)[1]:
+            counted = sizes((os.path.join(root, str(cell)) for cell in filled), kind)
+            if counted:
+                modalities[name] = spec_for(counted.most_common(1)[0][0], kind)
+                inputs[name], census[name] = column, counted
+                note(column, f"taken for {kind}")
+            else:
+                note(column, f"left out: none of its files, such as {filled[0]}, can be read")
+        elif share >= NUMERIC:
             numeric.append(column)
+            but = f", but {len(bad):,} of {len(filled):,} cells are none: {lines}" if bad else ""
+            note(column, f"taken for numbers of Tabular{but}")
         elif len({str(cell) for cell in filled}) <= min(FEW, len(filled) / 2):
             categorical[column] = tuple(sorted({str(cell).strip() for cell in filled}))
+            count = len(categorical[column])
+            note(column, f"taken for categories of Tabular, {count} different ones{_though(share)}")
         else:
             texts = [str(cell) for cell in filled]
             words = max(len(text.split()) for text in texts)
             spec = Text(min(words, 64), 20_000, optional=True).adapt(texts)
             if spec.vocabulary:
                 modalities[name], inputs[name] = spec, column
+                note(column, f"taken for Text{_though(share)}")
+            else:
+                note(column, f"left out: no word is left of its texts, such as {filled[0]!r}")
     if numeric or categorical:
         table = Tabular(numeric=tuple(numeric), categorical=categorical, optional=True)
         modalities["table" if "table" not in modalities else "table_"] = table
-    return modalities, inputs, census
+    return found
+
+
+def _though(share: float) -> str:
+    """Returns words on a column that is no numeric one, though most of its cells are numbers."""
+    return f", though {share:.0%} of its cells are numbers" if share > 0.5 else ""
 
 
 def gaps(columns: Columns) -> dict[str, int]:

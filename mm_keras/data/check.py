@@ -1,6 +1,7 @@
 """Does this dataset fit that model?"""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -8,13 +9,23 @@ import tensorflow as tf
 
 from mm_keras._checks import nearest
 from mm_keras.data.outputs import has_metrics, outputs_with_loss
+from mm_keras.modalities import Audio, Image, Modality, Video, Views
+from mm_keras.modalities.base import MODEL
+
+# Beyond what augmentation makes of pixels 0–255 and sound −1…1.
+BRIGHT = 1024
+LOUD = 16
+NORMALISED = 5  # deviations that the brightest pixel is above the mean
 
 
 def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | None = None) -> int:
     """Checks batches of a dataset against a model's inputs and outputs before training.
 
     Keras finds a wrong name late, and a label beyond the last class not at all on some devices:
-    the loss then is NaN, or silently wrong.
+    the loss then is NaN, or silently wrong. Nor does it know units: normalised pixels where the
+    model takes 0–255, or sound as 16-bit integers, train, and badly. Units are judged by all that
+    is looked at: dark pictures and silence are no error. Pixels for a backbone that is a
+    `keras.Model`, or with `preprocessing="none"`, are not judged.
 
     Labels are needed for the outputs that the model is compiled with a loss for; of a model that is
     not compiled, for at least one. Others, such as the gates of `build_dfn`, may lack them, unless
@@ -31,8 +42,8 @@ def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | N
         The number of samples seen.
 
     Raises:
-        ValueError: If an input is missing, has another shape, or is not finite; or if labels are
-            missing, out of range, or of no output.
+        ValueError: If an input is missing, has another shape, is not finite, or in other units than
+            its spec says; or if labels are missing, out of range, or of no output.
 
     Example:
 
@@ -44,6 +55,8 @@ def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | N
     6
     """
     classes = _classes(model)
+    specs = _in_units(model)
+    ranges: dict[str, Range] = {}
     seen = 0
     for element in dataset if batches is None else dataset.take(batches):
         if not isinstance(element, tuple) or len(element) not in (2, 3):
@@ -53,12 +66,84 @@ def check_dataset(dataset: tf.data.Dataset, model: keras.Model, batches: int | N
             )
         inputs, labels = element[:2]
         seen += _check_inputs(inputs, model.input, seen)
+        for name in specs:
+            ranges[name] = _range(np.asarray(inputs[name])).joined(ranges.get(name))
         for name, values in _labels_by_output(labels, model).items():
             units = model.output[name].shape[-1]
             _check_labels(name, np.asarray(values), units, name in classes)
     if not seen:
         raise ValueError("`dataset` must have at least one sample. Received: none.")
+    for name, spec in specs.items():
+        _check_units(name, spec, ranges[name])
     return seen
+
+
+def _in_units(model: keras.Model) -> dict[str, Modality]:
+    """Returns `{name: spec}` of the inputs that are pixels or sound."""
+    found = {
+        layer.name.removesuffix("_input"): getattr(layer, "spec", None) for layer in model.layers
+    }
+    return {
+        name: spec
+        for name, spec in found.items()
+        if name in model.input and isinstance(spec, Image | Views | Video | Audio)
+    }
+
+
+class Range(NamedTuple):
+    """What values lie in.
+
+    Args:
+        low: The least.
+        high: The greatest.
+        whole: Whether all are whole numbers.
+    """
+
+    low: float
+    high: float
+    whole: bool
+
+    def joined(self, other: "Range | None") -> "Range":
+        """Returns the range of both."""
+        if other is None:
+            return self
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Range(low, high, self.whole and other.whole)
+
+
+def _range(values: np.ndarray) -> Range:
+    if not values.size or values.dtype == bool:
+        return Range(0.0, 0.0, True)
+    whole = values.dtype.kind in "iu" or bool((values == np.floor(values)).all())
+    return Range(float(values.min()), float(values.max()), whole)
+
+
+def _check_units(name: str, spec: Modality, found: Range) -> None:
+    """Raises for pixels and sound that are clearly in other units than the spec says."""
+    received = f"Received: values from {found.low:g} to {found.high:g}"
+    if isinstance(spec, Audio):
+        if max(-found.low, found.high) > LOUD:
+            raise ValueError(
+                f"`dataset` must give {name!r} as a {spec.units}. {received}: divide 16-bit "
+                "samples by 32768, or let mm.data.from_arrays do so."
+            )
+        return
+    if _takes_any_pixels(spec):
+        return
+    mend = ""
+    if not found.whole and found.high <= (1 if found.low >= 0 else NORMALISED):
+        mend = "multiply by 255" if found.low >= 0 else "undo what normalises them: the model does"
+    elif found.high > BRIGHT:
+        mend = "divide 16-bit pixels by 257"
+    if mend:
+        raise ValueError(f"`dataset` must give {name!r} as {spec.units}. {received}: {mend}.")
+
+
+def _takes_any_pixels(spec: Modality) -> bool:
+    """Whether pixels reach a backbone as they are, which then knows best."""
+    if spec.preprocessing == "auto":
+        return not isinstance(spec.backbone, str) or spec.backbone.startswith(MODEL)
+    return spec.preprocessing == "none"
 
 
 def _labels_by_output(labels, model: keras.Model) -> Mapping:

@@ -8,11 +8,12 @@ import numpy as np
 
 from mm_keras._checks import PRESENT, nearest
 from mm_keras.data import decode
-from mm_keras.data.cells import Columns, FileText, column, missing, numbers, texts
+from mm_keras.data.cells import Columns, FileText, column, missing, texts
 from mm_keras.data.decode import sound, video
 from mm_keras.data.decode.common import extra
 from mm_keras.data.records import Files, Stored
 from mm_keras.modalities import Audio, Features, Image, Modality, Tabular, Text, Video, Views
+from mm_keras.modalities.cells import numbers
 
 PIECE = 8192  # texts that are vectorized in one call
 

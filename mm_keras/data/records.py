@@ -1,16 +1,18 @@
 """The engine behind the sources: rows of a table to samples, whatever breaks on the way."""
 
+import collections
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mm_keras._checks import PRESENT
-from mm_keras.data.bad_records import BadRecord, BadRecords, reason_of
+from mm_keras.data.bad_records import BadRecord, BadRecords, error_of, reason_of
 from mm_keras.data.decode.pixels import Decoder
+from mm_keras.data.rows import Place
 from mm_keras.modalities import Modality, Views
 
 CHUNK_BYTES = 2**22
@@ -83,7 +85,7 @@ class Records:
     """N samples, of which some may be bad; `dataset()` makes the pipeline.
 
     Args:
-        origin: What they come from, for messages.
+        place: From the number of a sample to what it comes from, and where there, for messages.
         modalities: `{name: Stored or Files}`.
         labels: `{head: (N, …)}`, or one array.
         weights: `{head: (N,)}`, one array, or `None`.
@@ -93,7 +95,7 @@ class Records:
         label_policy: `"raise"` or `"drop"`.
     """
 
-    origin: str
+    place: Callable[[int], Place]
     modalities: Mapping[str, Stored | Files]
     labels: Any
     weights: Any
@@ -103,14 +105,21 @@ class Records:
     label_policy: str = "raise"
 
     def __post_init__(self) -> None:
+        # Rows that have lost a modality, or, under None, their labels.
+        self._lost: dict[str | None, dict[int, BadRecord]] = collections.defaultdict(dict)
+        self._had = {
+            name: int((modality.present.any(axis=1) | _flags(modality.bad, self.count)).sum())
+            for name, modality in self.modalities.items()
+        }
         self.rows = self._settle()
 
     def _settle(self) -> np.ndarray:
         """Applies the policies to what is bad in memory; returns the rows that stay."""
         dropped = set()
         for row, (source, reason) in self.bad_labels.items():
-            self._judge(row, "labels", source, reason, self.label_policy)
+            self._judge(row, "labels", source, reason, self.label_policy, is_label=True)
             dropped.add(row)
+        self._tell_loss(None)
         for name, modality in self.modalities.items():
             for row, (source, reason) in modality.bad.items():
                 self._judge(row, name, source, reason, self.policies[name])
@@ -119,6 +128,7 @@ class Records:
                     modality.values[row] = 0
                 if self.policies[name] == "drop":
                     dropped.add(row)
+            self._tell_loss(name)
         return np.array([row for row in range(self.count) if row not in dropped], "int64")
 
     @property
@@ -126,13 +136,24 @@ class Records:
         """Number N of samples, bad ones included."""
         return len(next(iter(self.modalities.values())).present)
 
-    def _judge(self, row: int, name: str, source: str, reason: str, policy: str) -> None:
-        record = BadRecord(self.origin, int(row), name, source, reason, policy)
+    def _judge(
+        self, row: int, name: str, source: str, reason: str, policy: str, is_label: bool = False
+    ) -> None:
+        origin, number, line = self.place(int(row))
+        record = BadRecord(origin, number, line, name, source, reason, policy)
         if policy == "raise":
-            raise ValueError(
-                f"{record}. Mend it, or pass on_error='drop', or 'absent' for an optional modality."
-            )
+            spec = None if is_label else self.modalities[name].spec
+            policies = {"labels": self.label_policy, **self.policies}
+            raise error_of(record, policies, spec, numbered=line is None)
         self.report.add(record)
+        self._lost[None if is_label else name][int(row)] = record
+
+    def _tell_loss(self, name: str | None) -> None:
+        """Says so if more than half of the samples that had a modality (or labels) have lost it."""
+        lost = list(self._lost[name].values())
+        had = self.count if name is None else self._had[name]
+        if len(lost) > had / 2:
+            self.report.add_loss(lost[0], len(lost), had)
 
     def dataset(self, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
         """Returns samples `(inputs, labels)` or `(inputs, labels, weights)`.
@@ -304,7 +325,15 @@ class Records:
                 reason = reason_of(error) if exists else "there is no such file"
             lost[part] = True
             self._judge(row, name, path, reason, self.policies[name])
+            self._tell_loss(name)
         return lost
+
+
+def _flags(rows: Iterable[int], count: int) -> np.ndarray:
+    """Returns `(count,)` bool, true at the rows."""
+    flags = np.zeros(count, bool)
+    flags[list(rows)] = True
+    return flags
 
 
 def _read_parts(modality: Files, paths: tf.Tensor, present: tf.Tensor, seed: tf.Tensor):

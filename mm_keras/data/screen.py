@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mm_keras._checks import PRESENT
-from mm_keras.data.bad_records import BadRecord, BadRecords
+from mm_keras.data.bad_records import BadRecord, BadRecords, error_of
 from mm_keras.data.elements import clear_absent
 from mm_keras.modalities import Modality, Text
 
@@ -118,12 +118,10 @@ class Screen:
         for at, column in zip(*np.nonzero(wrong), strict=True):
             name, reason = reasons[column]
             number, policy = int(numbers[at]), self.policies[name]
-            record = BadRecord(self.origin, number, name, self.place(number, name), reason, policy)
+            place = self.place(number, name)
+            record = BadRecord(self.origin, number, None, name, place, reason, policy)
             if policy == "raise":
-                raise ValueError(
-                    f"{record}. Mend it, or pass on_error='drop', or 'absent' for an optional "
-                    "modality."
-                )
+                raise error_of(record, self.policies, self.modalities.get(name), numbered=False)
             self.report.add(record)
 
 

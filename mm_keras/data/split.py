@@ -1,12 +1,13 @@
 """Rows of a table to training, validation and test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mm_keras._checks import check_int, check_number
-from mm_keras.data.cells import Columns, column, read_table
+from mm_keras.data.cells import column, read_table
+from mm_keras.data.rows import Rows
 
 
 class Strata(NamedTuple):
@@ -31,8 +32,11 @@ def split_table(
     group: str | None = None,
     stratify: str | None = None,
     seed: int = 0,
-) -> dict[str, Columns]:
+) -> dict[str, Rows]:
     """Returns `{split: columns}`: parts of a table that have no row in common.
+
+    A part knows which rows of the whole table it has, for messages, and the classes of the whole
+    table: `from_table` gives these the same ids in every part, whichever classes a part lacks.
 
     Args:
         table: As `read_table` takes it.
@@ -69,7 +73,9 @@ def split_table(
                 f"Received: group={group!r}, stratify={stratify!r}."
             )
         names = np.array([str(cell) for cell in column(columns, by, "by")], object)
-        return {name: take(columns, np.flatnonzero(names == name)) for name in sorted(set(names))}
+        return {
+            name: columns.take(np.flatnonzero(names == name), name) for name in sorted(set(names))
+        }
     if group is not None and stratify is not None:
         raise ValueError(
             "`group` and `stratify` must not be given together. "
@@ -99,15 +105,7 @@ def split_table(
             f"`fractions` must leave at least one row to every split. Received: {dict(fractions)} "
             f"of {count} rows, which leave none to {empty}."
         )
-    return {split: take(columns, rows) for split, rows in parts.items()}
-
-
-def take(columns: Columns, rows: Sequence[int]) -> Columns:
-    """Returns some rows of a table."""
-    return {
-        name: cells[rows] if isinstance(cells, np.ndarray) else [cells[row] for row in rows]
-        for name, cells in columns.items()
-    }
+    return {split: columns.take(rows, split) for split, rows in parts.items()}
 
 
 def _ends(fractions: Any) -> tuple[list[str], np.ndarray]:

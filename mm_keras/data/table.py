@@ -1,6 +1,5 @@
 """Samples from a table."""
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +9,13 @@ import tensorflow as tf
 
 from mm_keras._checks import check_names, nearest
 from mm_keras.data.bad_records import BadRecords, check_policy, per_modality
-from mm_keras.data.cells import column, numbers, read_table
+from mm_keras.data.cells import column, read_table
 from mm_keras.data.columns import read_modality
 from mm_keras.data.label_columns import read_labels
 from mm_keras.data.records import Records
+from mm_keras.data.rows import Place
 from mm_keras.modalities import Modality, Tabular
-
-_NUMBER = itertools.count(1)
+from mm_keras.modalities.cells import numbers
 
 
 def from_table(
@@ -69,9 +68,13 @@ video with sound with `mm_keras[video]` |
             modality left out is in the column of its own name.
         labels: The column of labels, a list of columns of numbers (several labels, or a regression
             of several numbers), or `{head: those}`.
-        classes: What the labels are: names of classes, whose ids are their places; `"ids"`;
-            `"numbers"`; or `{head: those}`. `None`: arrays of whole numbers are ids, arrays of
-            fractions are numbers, all else are names, sorted (see `class_names`).
+        classes: What the labels are: names of classes, whose ids are their places; `"ids"`, which
+            count from 0; `"numbers"`; or `{head: those}`. `None`: whole numbers are ids as they
+            are, `[1, 2]` no less than an array; fractions are numbers; texts, which all cells of a
+            CSV file are, `"1"` too, are names, numbered from 0 in the order of `class_names`.
+            Parts of `split_table` have the names of the whole table. Of tables that come one for
+            each split, pass `class_names` of the training labels for all, or one that lacks a class
+            numbers the rest otherwise.
         weights: The column of sample weights, or `{head: column}`.
         root: Folder that relative paths start from. `None`: that of the CSV file, or the current.
         resize: Of pictures and frames of another size: `False` (bad), `True` (stretched), `"pad"`
@@ -91,7 +94,9 @@ video with sound with `mm_keras[video]` |
         shuffle: Whether rows come in another order in each epoch: all of them, before any file is
             read, so that no buffer of decoded samples is needed.
         seed: Of shuffling and random frames.
-        origin: Names the table in messages; `None`: the path of the CSV file.
+        origin: Names the table in messages; `None`: the path of the CSV file, or `"table"`, and the
+            split. Messages also name the line of a CSV file, or the row of another table, from 0;
+            of a part of `split_table` they are those of the whole table.
 
     Raises:
         ValueError: At once, if arguments don't fit together, or something in memory is bad and
@@ -113,7 +118,15 @@ video with sound with `mm_keras[video]` |
     check_modalities(modalities)
     columns = read_table(table)
     is_file = isinstance(table, str | os.PathLike)
-    origin = origin or (os.fspath(table) if is_file else f"table {next(_NUMBER)}")
+    report = report or BadRecords()
+    unnamed = origin or report.name_table(columns.split)
+
+    def place(row: int) -> Place:
+        found = columns.places[row]
+        if origin or not found.file:
+            return found._replace(file=unnamed)
+        return found._replace(file=f"{found.file}, {columns.split}".removesuffix(", "))
+
     if root is None:
         root = os.path.dirname(os.fspath(table)) if is_file else ""
     sources = _sources(modalities, inputs)
@@ -128,7 +141,7 @@ video with sound with `mm_keras[video]` |
     found, bad_labels = read_labels(columns, labels, classes)
     weighed, bad_weights = _weights(columns, weights)
     records = Records(
-        origin=origin,
+        place=place,
         modalities={
             name: read_modality(
                 name,
@@ -143,7 +156,7 @@ video with sound with `mm_keras[video]` |
         labels=found,
         weights=weighed,
         policies=policies,
-        report=report or BadRecords(),
+        report=report,
         bad_labels={**bad_weights, **bad_labels},
         label_policy=label_policy,
     )

@@ -44,11 +44,18 @@ class TabularEncoder(Encoder):
         return slices
 
     def _normalize(self):
-        if not self.spec.mean:
+        spec = self.spec
+        if not spec.numeric or not spec.normalize:
             return lambda x: x
+        if not spec.mean or not spec.variance:
+            raise ValueError(
+                f"`numeric` of {self.name!r} must be adapted, since the model normalises it: call "
+                "`spec = spec.adapt(columns)` first, or pass normalize=False for columns that come "
+                f"normalised. Received: no mean and variance of {spec.numeric}."
+            )
         return keras.layers.Normalization(
-            mean=self.spec.mean,
-            variance=self.spec.variance,
+            mean=spec.mean,
+            variance=spec.variance,
             dtype="float32",
             name=f"{self.name}_normalize",
         )

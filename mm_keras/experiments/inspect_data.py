@@ -18,7 +18,6 @@ from mm_keras.data import (
     read_schema,
     read_table,
 )
-from mm_keras.data.cells import is_missing
 from mm_keras.data.census import gaps, guess, kind_of, sizes, spec_for
 from mm_keras.data.sources import RowSource
 from mm_keras.experiments.config import read_config
@@ -115,28 +114,24 @@ def _inspect_csv(path: pathlib.Path, labels: str | None, samples: int) -> Inspec
             f"`labels` must be a column of {path}, one of {sorted(columns)}."
             f"{nearest(labels, columns)} Received: labels={labels!r}."
         )
-    modalities, inputs, census = guess(columns, str(path.parent), labels)
-    if not modalities:
+    guessed = guess(columns, str(path.parent), labels)
+    if not guessed.modalities:
         raise ValueError(f"{path} must have columns beside the labels. Received: {list(columns)}.")
     empty = gaps(columns)
-    cells = columns.get(labels, [None] * len(next(iter(columns.values()))))
-    labels = labels or "label"
-    columns[labels] = [NO_LABEL if is_missing(cell) else cell for cell in cells]
+    if labels is None:
+        labels = "label"
+        columns[labels] = [NO_LABEL] * len(columns.places)
     source = TableSource(
         path={"all": str(path)},
-        inputs=inputs,
+        inputs=guessed.inputs,
         labels=labels,
         resize="pad",
         length="fit",
-        on_error="absent",
+        on_error=_lenient(guessed.modalities),
     )
+    columns.split = "all"
     source.__dict__["tables"] = {"all": columns}
-    notes = [
-        f"Column {inputs[name]!r} is taken for {type(spec).__name__}."
-        for name, spec in modalities.items()
-        if name in inputs
-    ]
-    return _inspect_rows(source, modalities, census, samples, notes, empty)
+    return _inspect_rows(source, guessed.modalities, guessed.census, samples, guessed.notes, empty)
 
 
 def _inspect_folder(path: pathlib.Path, samples: int) -> Inspection:

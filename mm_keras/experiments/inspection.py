@@ -82,6 +82,7 @@ class Inspection:
             for name, count in empty.items():
                 table.add_row(name, f"{count:,}")
             yield table
+        yield from self.report.losses
         if self.report.count:
             yield f"{self.report.count:,} broken records:"
             for number, record in enumerate(self.report):

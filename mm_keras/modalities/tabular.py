@@ -1,14 +1,16 @@
 """Tables: numbers and categories."""
 
 import dataclasses
+import numbers as kinds_of_numbers
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
-from mm_keras._checks import check_int, check_sizes
+from mm_keras._checks import check_bool, check_int, check_sizes, nearest
 from mm_keras.modalities.base import Modality, spec
+from mm_keras.modalities.cells import is_missing, numbers
 
 FLOAT32_INTEGERS = 2**24  # float32 holds every integer up to here exactly
 
@@ -19,7 +21,8 @@ class Tabular(Modality):
 
     The model takes one row as float32 numbers: numeric columns as they are (normalised inside),
     categories as ids (0 for unknown), crosses as hash buckets. `adapt` learns means, variances
-    and vocabularies and returns a new spec; `encode` makes the rows.
+    and vocabularies and returns a new spec; `encode` makes the rows. A builder refuses a spec that
+    lacks what it needs of these.
 
     Without `deep`, each column becomes one position of the feature sequence (a learnt embedding,
     Gorishniy 2021). With `deep`, an MLP on all columns makes one position. `wide` adds one more
@@ -38,6 +41,8 @@ class Tabular(Modality):
         embedding: Width of a column's embedding.
         mean: Means of the numeric columns, learnt by `adapt`.
         variance: Variances of the numeric columns, learnt by `adapt`.
+        normalize: Whether the model normalises numeric columns by `mean` and `variance`; `False`:
+            they come normalised.
 
     Example:
 
@@ -60,6 +65,7 @@ class Tabular(Modality):
     embedding: int = 16
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
+    normalize: bool = True
 
     units: ClassVar[str] = "encoded columns"
 
@@ -94,6 +100,7 @@ class Tabular(Modality):
                     "`wide` must be tuples of two or more categorical columns out of "
                     f"{list(categorical)}. Received: wide={self.wide!r}."
                 )
+        check_bool("normalize", self.normalize)
         for argument in ("wide_buckets", "wide_width", "embedding"):
             check_int(argument, getattr(self, argument))
         if self.wide_buckets > FLOAT32_INTEGERS:
@@ -145,14 +152,21 @@ class Tabular(Modality):
     def adapt(self, columns: Mapping[str, Any]) -> "Tabular":
         """Returns this spec with means, variances and open vocabularies of `columns`.
 
+        Empty cells (`None`, NaN, blank text) don't count, as `mm.data.from_table` takes them for
+        absent or bad; numbers may be texts, as in a CSV file.
+
         Args:
-            columns: `{name: values}` or a pandas DataFrame.
+            columns: `{name: values}`, what `mm.data.read_table` returns, or a pandas DataFrame.
+
+        Raises:
+            ValueError: If a column is missing, or a cell of a numeric column is neither a finite
+                number nor empty; it names the row, or the line of the file.
         """
-        values = [self._numeric(columns, name) for name in self.numeric]
+        values = [self._numeric(columns, name, adapting=True) for name in self.numeric]
         vocabularies = {
             name: tokens
             if tokens is not None
-            else tuple(np.unique(self._tokens(columns, name)).tolist())
+            else tuple(np.unique(self._tokens(columns, name, adapting=True)).tolist())
             for name, tokens in self.categorical.items()
         }
         return dataclasses.replace(
@@ -182,34 +196,54 @@ class Tabular(Modality):
             )
         return np.stack(encoded, axis=-1).astype("float32")
 
-    def _column(self, columns: Mapping[str, Any], name: str) -> np.ndarray:
+    @staticmethod
+    def _cells(columns: Mapping[str, Any], name: str) -> Any:
         if name not in columns:
             raise ValueError(
-                f"`columns` must have the column {name!r}. Received: {sorted(columns)}."
+                f"`columns` must have the column {name!r}.{nearest(name, columns)} "
+                f"Received: {sorted(columns)}."
             )
-        return np.asarray(columns[name])
+        # NumPy makes text of a missing value in a list: lists stay.
+        is_list = isinstance(columns[name], list | tuple)
+        return columns[name] if is_list else np.asarray(columns[name])
 
-    def _tokens(self, columns: Mapping[str, Any], name: str) -> np.ndarray:
-        column = self._column(columns, name)
-        # NumPy makes text of a missing value in a list: look at the list itself.
-        values = columns[name] if isinstance(columns[name], list | tuple) else column
-        for row, value in enumerate(values):
-            if value is None or value != value:  # NaN alone differs from itself
+    def _tokens(self, columns: Mapping[str, Any], name: str, adapting: bool = False) -> np.ndarray:
+        cells = self._cells(columns, name)
+        if adapting:
+            cells = [cell for cell in cells if not is_missing(cell)]
+        for row, cell in enumerate(cells):
+            if is_missing(cell) and not isinstance(cell, str):
                 raise ValueError(
                     f"`columns[{name!r}]` must have no missing values: fill them first, with a "
-                    f"category of their own, say. Received: {value} in row {row}."
+                    f"category of their own, say. Received: {cell} in {_place(columns, row)}."
                 )
-        return column.astype(str)
+        return np.char.strip(np.asarray(cells).astype(str))
 
-    def _numeric(self, columns: Mapping[str, Any], name: str) -> np.ndarray:
-        try:
-            values = self._column(columns, name).astype("float64")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"`columns[{name!r}]` must be numbers. Received: {error}.") from error
-        if not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values)))
+    def _numeric(self, columns: Mapping[str, Any], name: str, adapting: bool = False) -> np.ndarray:
+        cells = self._cells(columns, name)
+        values, bad = numbers(cells)
+        missing = [row for row in bad if is_missing(cells[row])]
+        wrong = sorted(set(bad) - set(missing)) if adapting else sorted(bad)
+        if wrong:
+            cell, where = cells[wrong[0]], _place(columns, wrong[0])
+            what = "finite" if isinstance(cell, kinds_of_numbers.Real) else "numbers"
+            cell = cell if what == "finite" else repr(cell)
+            hint = ": fill missing values first" if wrong[0] in missing else ""
             raise ValueError(
-                f"`columns[{name!r}]` must be finite: fill missing values first. "
-                f"Received: {values[row]} in row {row}."
+                f"`columns[{name!r}]` must be {what}{hint}. Received: {cell} in {where}."
+            )
+        values = np.delete(values, missing) if adapting else values
+        if adapting and not len(values):
+            raise ValueError(
+                f"`columns[{name!r}]` must have a number in some row. Received: empty cells only."
             )
         return values
+
+
+def _place(columns: Mapping[str, Any], row: int) -> str:
+    """Returns words for a row; tables that `mm.data` read know the line of the file."""
+    places = getattr(columns, "places", None)
+    if places is None:
+        return f"row {row}"
+    _, row, line = places[row]
+    return f"row {row}" if line is None else f"line {line}"

@@ -100,5 +100,11 @@ def check_heads(
         if not isinstance(head, Head):
             check_int("num_classes", head)
             head = Classification(int(head))
+        if isinstance(head, Classification) and head.units == 1:
+            raise ValueError(
+                "`num_classes` must be at least 2: a softmax over one class is always 1. For yes or "
+                "no pass 2, or mm.MultiLabel(1), a sigmoid; for one number, mm.Regression(1). "
+                f"Received: 1 class for {name!r}."
+            )
         heads[name] = head
     return heads

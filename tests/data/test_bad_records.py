@@ -1,7 +1,9 @@
 """Bad records: named, made absent or dropped; counted once; and nothing else is lost."""
 
+import ast
 import csv
 import logging
+import re
 import wave
 
 import numpy as np
@@ -170,6 +172,58 @@ def test_bad_labels_and_weights_can_only_be_dropped():
     policies = {"a": "absent", "labels": "drop"}
     _, labels = gather(mm.data.from_table(table, optional, on_error=policies))
     np.testing.assert_array_equal(labels, [0, 1, 0])
+
+
+PRICES = ["red shoe"] * 27 + [""] * 10 + ["4.5"] * 3
+
+
+@pytest.mark.parametrize("policy", ["absent", "drop"])
+def test_a_modality_that_most_samples_lose_is_told_of_last(policy, caplog):
+    caplog.set_level(logging.WARNING, "mm_keras.data")
+    spec = mm.Tabular(numeric=("price",), mean=(0.0,), variance=(1.0,), optional=True)
+    report = mm.data.BadRecords()
+    table = {"price": PRICES, "label": ["a", "b"] * 20}
+    for _ in range(2):
+        mm.data.from_table(table, {"table": spec}, on_error=policy, report=report, origin="shop")
+    what = {"absent": "go without 'table'", "drop": "are left out"}[policy]
+    words = f"At least 27 of 30 samples of shop (90%) {what}, since 'table' is bad: column 'price'"
+    assert [loss for loss in report.losses if loss.startswith(words)] == report.losses
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged.index(report.losses[0]) == len(logged) - 1 == 27
+    few = mm.data.BadRecords()
+    table["price"] = ["4.5"] * 20 + PRICES[:20]
+    mm.data.from_table(table, {"table": spec}, on_error=policy, report=few)
+    assert (few.count, few.losses) == (20, [])
+
+
+def test_files_that_mostly_cannot_be_read_are_told_of(tmp_path, quiet):
+    write_picture(tmp_path / "0.png", picture(40))
+    table = {"image": ["0.png", "1.png", "2.png", "3.png"], "label": [0, 1, 0, None]}
+    report = mm.data.BadRecords()
+    options = {"root": tmp_path, "on_error": {"image": "absent", "labels": "drop"}}
+    image = {"image": MODALITIES["image"]}
+    data = mm.data.from_table(table, image, report=report, **options)
+    assert not report.losses
+    assert len(list(data)) == 3
+    assert report.losses == []  # two of four, as far as is known
+    table["label"][3] = 1
+    assert len(list(mm.data.from_table(table, image, report=report, **options))) == 4
+    assert len(report.losses) == 1
+    assert "3 of 4 samples of table 2 (75%) go without 'image'" in report.losses[0]
+
+
+@pytest.mark.parametrize("given", ["raise", "absent"])
+def test_doing_what_errors_say_helps(given, quiet):
+    table = {"a": np.array([[1.0], [np.nan], [1.0]]), "label": ["x", "y", None]}
+    optional = {"a": mm.Features(1, optional=True)}
+    while given != {"a": "absent", "labels": "drop"}:
+        with pytest.raises(ValueError, match=r"row (1, a|2, labels).*NaN|an empty cell") as raised:
+            mm.data.from_table(table, optional, on_error=given)
+        before, given = given, ast.literal_eval(re.search(r"on_error=({.*})", str(raised.value))[1])
+        assert given != before
+    assert len(list(mm.data.from_table(table, optional, on_error=given))) == 2
+    with pytest.raises(ValueError, match=r"on_error={'a': 'drop'}\. Rows are counted from 0"):
+        mm.data.from_table({**table, "label": [0, 1, 2]}, {"a": mm.Features(1)})
 
 
 COUNT = 10_000

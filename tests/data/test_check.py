@@ -155,3 +155,60 @@ def test_a_dict_is_asked_for_the_outputs_that_have_a_loss():
     model.compile("sgd", {"label": SOFTMAX})
     with pytest.raises(ValueError, match=r"dict for the outputs \['label'\]"):
         mm.data.check_dataset(vectors([0, 1, 1]), model)
+
+
+PICTURES = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
+SOUND = np.sin(np.arange(4 * 800, dtype="float32")).reshape(4, 800)
+
+
+@pytest.fixture(scope="module")
+def sees_and_hears():
+    specs = {"image": mm.Image((8, 8, 3), backbone="SmallCNN"), "audio": mm.Audio(800, 8000)}
+    return mm.build_mcnn(specs, 2, width=4)
+
+
+def pictures(image=PICTURES * 255, audio=SOUND):
+    inputs = {"image": image, "audio": audio}
+    inputs = {name: np.asarray(values) for name, values in inputs.items()}
+    return tf.data.Dataset.from_tensor_slices((inputs, [0, 1, 0, 1])).batch(2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": PICTURES}, r"'image' as pixels 0-255.*from 0\.\d+ to 0\.\d+: multiply by 255"),
+        ({"image": PICTURES * 2 - 1}, r"'image' as pixels.*from -0\.\d+ to 0\.\d+: undo"),
+        ({"image": PICTURES * 4 - 2}, r"'image' as pixels 0-255.*undo what normalises them"),
+        ({"image": (PICTURES * 65535).astype("uint16")}, r"'image' as pixels.*16-bit.*by 257"),
+        ({"audio": (SOUND * 32767).astype("int16")}, r"'audio' as a waveform -1 to 1.*by 32768"),
+        ({"audio": SOUND * 32767}, r"'audio' as a waveform -1 to 1.*by 32768"),
+    ],
+)
+def test_other_units_are_named(sees_and_hears, change, message):
+    with pytest.raises(ValueError, match=message):
+        mm.data.check_dataset(pictures(**change), sees_and_hears)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"image": np.zeros_like(PICTURES), "audio": np.zeros_like(SOUND)},  # black and silent
+        {"image": (PICTURES * 255).astype("uint8")},
+        {"image": (PICTURES > 0.5).astype("uint8")},  # nearly black
+        {"image": np.concatenate([PICTURES[:3], PICTURES[3:] * 255])},  # some are dark
+        {"image": PICTURES * 300 - 20, "audio": SOUND * 3},  # augmented
+    ],
+)
+def test_units_are_not_mistaken(sees_and_hears, change):
+    assert mm.data.check_dataset(pictures(**change), sees_and_hears) == 4
+
+
+def test_a_backbone_of_ones_own_takes_what_pixels_it_likes():
+    import keras
+
+    own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    for options in ({"backbone": own}, {"backbone": "SmallCNN", "preprocessing": "none"}):
+        specs = {"image": mm.Image((8, 8, 3), **options), "audio": mm.Audio(800, 8000)}
+        model = mm.build_mcnn(specs, 2, width=4)
+        assert mm.data.check_dataset(pictures(image=PICTURES), model) == 4

@@ -246,7 +246,7 @@ def test_npy_files(tmp_path):
         ({"labels": "kinds"}, "`labels` must be a column.*Did you mean 'kind'"),
         ({"labels": {"k": "kind"}, "classes": {"j": "ids"}}, r"`classes`.*\['k'\].*'j'"),
         ({"classes": "id"}, r"`classes` must be.*\['ids', 'numbers'\].*'id'"),
-        ({"classes": ["hat", "shoes"]}, r"row 0, labels: kind: no class.*'shoe'.*mean 'shoes'"),
+        ({"classes": ["hat", "shoes"]}, r"line 2, labels: kind: no class.*'shoe'.*mean 'shoes'"),
         ({"weights": "wait"}, "`weights` must be a column.*Did you mean 'weight'"),
         ({"on_error": "skip"}, r"`on_error` must be one of \('raise', 'absent', 'drop'\)|raise"),
         ({"on_error": "absent"}, r"must not be 'absent' for 'image', which is not optional"),
@@ -278,7 +278,7 @@ def test_types_that_do_not_fit(shop):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3\n", "must have 2 cells in every row.*Received: 1 in row 1"),
+        ("a,b\n1,2\n3\n", "must have 2 cells in every row.*Received: 1 in line 3"),
         ("a,a\n1,2\n", "each once"),
         ("a,b\n", "at least one row"),
     ],

@@ -10,7 +10,11 @@ from mm_keras.encoders.text import text_backbone
 from mm_keras.layers import LogMelSpectrogram
 
 PIXELS = {"backbone": "SmallCNN"}
-TABLE = {"numeric": ("a", "b"), "categorical": {"c": ("x", "y"), "d": ("z",)}}
+TABLE = {
+    "numeric": ("a", "b"),
+    "categorical": {"c": ("x", "y"), "d": ("z",)},
+    "normalize": False,
+}
 # A modality and its number N of positions.
 POSITIONS = [
     (mm.Image((8, 12, 1), **PIXELS), 2 * 3),

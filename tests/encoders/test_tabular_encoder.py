@@ -1,5 +1,7 @@
 """Tables: columns, deep and wide, against NumPy; the wide part costs one lookup a cross."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -17,13 +19,14 @@ KINDS = {
 }
 
 
-def table(**options):
+def table(normalize=False, **options):
     return mm.Tabular(
         numeric=("n", "m"),
         categorical={"a": ("x", "y"), "b": ("z",)},
         embedding=3,
         wide_buckets=50,
         wide_width=2,
+        normalize=normalize,
         **options,
     )
 
@@ -97,7 +100,7 @@ def test_activation_leaves_the_wide_part_linear():
 
 
 def test_numeric_columns_are_normalised_by_what_adapt_learnt():
-    spec = table(activation=None).adapt(COLUMNS)
+    spec = table(activation=None, normalize=True).adapt(COLUMNS)
     model = build(spec)
     rows = spec.encode(COLUMNS)
     kernel, bias = model.get_layer("label_logits").get_weights()
@@ -109,7 +112,7 @@ def test_units_of_a_numeric_column_do_not_matter_once_adapted():
     results = []
     for factor in (1.0, 1000.0):
         columns = {**COLUMNS, "n": [factor * value + factor for value in COLUMNS["n"]]}
-        spec = table(wide=(("a", "b"),)).adapt(columns)
+        spec = table(wide=(("a", "b"),), normalize=True).adapt(columns)
         results.append(build(spec)({"t": spec.encode(columns)})["label"].numpy())
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
 
@@ -125,7 +128,7 @@ def test_units_of_a_numeric_column_do_not_matter_once_adapted():
     ids=["numbers", "categories", "deep_numbers", "wide_categories"],
 )
 def test_tables_of_one_kind_of_column(options):
-    spec = mm.Tabular(**options)
+    spec = mm.Tabular(**options, normalize=False)
     rows = spec.encode(COLUMNS)
     predictions = build(spec)({"t": rows})["label"].numpy()
     assert len(np.unique(predictions.round(5), axis=0)) == len(np.unique(rows, axis=0))
@@ -135,6 +138,20 @@ def test_a_column_without_vocabulary_is_refused():
     spec = mm.Tabular(categorical={"a": None})
     with pytest.raises(ValueError, match=r"call `spec = spec.adapt\(columns\)`.*\['a'\]"):
         mm.build_mcnn({"t": spec}, 2)
+
+
+def test_numbers_that_are_not_adapted_are_refused_unless_they_come_normalised():
+    spec = mm.Tabular(numeric=("n", "m"))
+    message = r"`numeric` of 't' must be adapted.*adapt\(columns\)`.*normalize=False.*\('n', 'm'\)"
+    with pytest.raises(ValueError, match=message):
+        mm.build_mcnn({"t": spec}, 2)
+    with pytest.raises(TypeError, match="`normalize` must be a bool"):
+        mm.Tabular(numeric=("n",), normalize="no")
+    adapted = spec.adapt(COLUMNS)
+    assert build(adapted).get_layer("t_normalize")
+    plain = build(dataclasses.replace(adapted, normalize=False))
+    assert not any(layer.name == "t_normalize" for layer in plain.layers)
+    assert mm.modalities_of(plain)["t"].mean == adapted.mean
 
 
 def test_the_wide_part_touches_only_the_rows_looked_up():

@@ -59,6 +59,41 @@ def test_csv(csv, tmp_path, capsys):
     assert "5.png: there is no such file" in text
 
 
+def untidy(tmp_path):
+    """A CSV whose prices hold two cells that are no numbers, and which lacks a label."""
+    rows = ["title,price,code,nothing,labels,kind"]
+    for n in range(60):
+        price = {7: "abc", 40: "nan"}.get(n, f"{n}.49")
+        code = n if n < 40 else f"x{n}"
+        rows.append(
+            f"{['red', 'blue'][n % 2]},{price},{code},,{n} w,{'' if n == 9 else 'ab'[n % 2]}"
+        )
+    path = tmp_path / "untidy.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def test_a_row_without_a_label_cannot_be_used(tmp_path, capsys):
+    text = printed(tmp_path, capsys, untidy(tmp_path), "--labels", "kind")
+    assert cells(text, "usable samples")[3] == "59"
+    assert "untidy.csv, all, line 11, labels: kind: an empty cell" in text
+    assert "no label" not in text
+
+
+def test_every_column_is_announced_with_its_bad_cells(tmp_path, capsys):
+    text = printed(tmp_path, capsys, untidy(tmp_path), "--labels", "kind")
+    assert "Column 'title' is taken for categories of Tabular, 2 different ones.\n" in text
+    bad = "'abc' in line 9, 'nan' in line 42"
+    but = f", but 2 of 60 cells are none: {bad}.\n"
+    assert f"Column 'price' is taken for numbers of Tabular{but}" in text
+    assert "Column 'code' is taken for Text, though 67% of its cells are numbers.\n" in text
+    assert "Column 'nothing' is left out: it is empty.\n" in text
+    assert "Column 'labels' is taken for Text.\n" in text
+    assert "line 9, table: column 'price': no finite number: 'abc'" in text
+    assert "line 42, table: column 'price': no finite number: 'nan'" in text
+    assert cells(text, "table")[1:] == ["Tabular", "2", "0 / 2"]
+
+
 def test_samples_are_spread_over_the_classes(csv):
     found = inspect_data(csv, labels="kind", samples=6)
     assert found.titles == ["a"] * 3 + ["b"] * 3

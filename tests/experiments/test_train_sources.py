@@ -66,6 +66,33 @@ def test_table_with_fractions_drops_and_lists_bad_records(table, tmp_path, capsy
     assert "an empty file" in (tmp_path / "out/bad_records.csv").read_text(encoding="utf-8")
 
 
+def test_a_modality_that_is_bad_nearly_everywhere_is_told_of_at_the_end(tmp_path, capsys):
+    rows = [
+        f"{n},{'red' if n % 8 else n},{n % 2},{'test' if n % 4 > 1 else 'train'}" for n in range(32)
+    ]
+    (tmp_path / "shop.csv").write_text("x,price,kind,part\n" + "\n".join(rows), encoding="utf-8")
+    config = tmp_path / "config.yaml"
+    text = f"""
+modalities:
+  x: {{type: Features, shape: 1}}
+  table: {{type: Tabular, numeric: [price], optional: true}}
+builder: {{num_classes: 2, width: 4}}
+dataset: {{type: table, path: {tmp_path / "shop.csv"}, inputs: {{x: [x]}}, labels: kind,
+  validation: null, split: part, on_error: {{table: absent}}}}
+fit: {{epochs: 1}}
+output: {tmp_path / "out"}
+"""
+    config.write_text(text, encoding="utf-8")
+    assert main(["train", str(config)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "28 bad records: see bad_records.csv. At least 12 of 16 samples of" in printed
+    assert "shop.csv, train (75%) go without 'table', since 'table' is bad" in printed
+    config.write_text(text.replace("[price]", "[part]"), encoding="utf-8")
+    assert main(["train", str(config)]) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "`numeric` must be columns of numbers. Received: 'part', without any" in printed
+
+
 @pytest.mark.slow
 def test_table_with_a_column_of_splits_and_an_error(table, tmp_path, capsys):
     dataset = f"{{type: table, path: {table}, {INPUTS}, split: part, cache: true}}"

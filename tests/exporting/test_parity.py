@@ -11,7 +11,7 @@ from mm_keras.exporting.serving import Serving
 from tests.exporting.conftest import SUFFIXES
 from tests.exporting.custom_layers import Doubled
 
-TABLE = mm.Tabular(numeric=("age",), categorical={"city": ("Oslo", "Rome")})
+TABLE = mm.Tabular(numeric=("age",), categorical={"city": ("Oslo", "Rome")}, normalize=False)
 
 
 def small(seed=0):

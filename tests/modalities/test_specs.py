@@ -89,6 +89,7 @@ SPECS = {
             "embedding": 5,
             "mean": [1.5],
             "variance": [2.0],
+            "normalize": False,
             **COMMON,
         },
         (4,),

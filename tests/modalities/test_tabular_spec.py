@@ -1,5 +1,6 @@
 """mm.Tabular: what is learnt from columns, and the rows made of them."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -117,7 +118,7 @@ print("rows", spec.encode({columns!r}).tolist())
 ERRORS = [
     (lambda s: s.encode(COLUMNS), r"call `spec = spec.adapt\(columns\)`.*none for: \['city'\]"),
     (
-        lambda s: s.adapt({**COLUMNS, "age": [20.0, float("nan"), 40.0]}),
+        lambda s: s.adapt(COLUMNS).encode({**COLUMNS, "age": [20.0, float("nan"), 40.0]}),
         r"`columns\['age'\]` must be finite: fill missing values first. Received: nan in row 1",
     ),
     (
@@ -126,7 +127,19 @@ ERRORS = [
     ),
     (
         lambda s: s.adapt({**COLUMNS, "age": ["young", "old", "old"]}),
-        r"`columns\['age'\]` must be numbers.*young",
+        r"^`columns\['age'\]` must be numbers. Received: 'young' in row 0\.$",
+    ),
+    (
+        lambda s: s.adapt({**COLUMNS, "age": [1.0, None, float("-inf")]}),
+        r"^`columns\['age'\]` must be finite. Received: -inf in row 2\.$",
+    ),
+    (
+        lambda s: s.adapt({**COLUMNS, "age": ["", None, " "]}),
+        r"`columns\['age'\]` must have a number in some row. Received: empty cells only",
+    ),
+    (
+        lambda s: s.adapt({"agge": [1.0], "city": ["x"], "job": ["x"]}),
+        r"^`columns` must have the column 'age'. Did you mean 'agge'\? Received: \['agge', .*\]\.$",
     ),
     (
         lambda s: s.adapt({"age": [1.0]}),
@@ -145,9 +158,39 @@ def test_errors(spec, call, message):
         call(spec)
 
 
-@pytest.mark.parametrize("missing", [None, float("nan")])
-@pytest.mark.parametrize("container", [list, lambda values: np.array(values, dtype=object)])
-def test_missing_categories_are_no_category(spec, missing, container):
+MISSING = [None, float("nan"), "", "  "]
+CONTAINERS = [list, lambda values: np.array(values, dtype=object)]
+
+
+@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_adapt_passes_over_empty_cells(spec, missing, container):
+    columns = {
+        "age": container(["20", missing, 40.0]),
+        "city": container(["Rome", missing, " Oslo "]),
+        "job": ["x"] * 3,
+    }
+    adapted = spec.adapt(columns)
+    assert adapted.mean == (30.0,)
+    assert adapted.variance == (100.0,)
+    assert adapted.categorical["city"] == ("Oslo", "Rome")
+
+
+@pytest.mark.parametrize("missing", MISSING[:2])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_missing_categories_are_not_encoded(spec, missing, container):
     columns = {**COLUMNS, "city": container(["Rome", missing, "Oslo"])}
     with pytest.raises(ValueError, match=r"`columns\['city'\]` must have no missing.*in row 1"):
+        spec.adapt(COLUMNS).encode(columns)
+
+
+def test_what_from_table_takes_can_be_adapted_to(spec, tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("age,city,job,label\n20, Rome,x,a\n,,,b\n40,Oslo,z,a\n", encoding="utf-8")
+    columns = mm.data.read_table(path)
+    table = {"table": dataclasses.replace(spec.adapt(columns), optional=True)}
+    inputs, _ = next(iter(mm.data.from_table(path, table).batch(3)))
+    assert inputs["table"].numpy().tolist() == [[20, 2, 2], [0, 0, 0], [40, 1, 1]]
+    columns["age"][2] = "forty"
+    with pytest.raises(ValueError, match=r"`columns\['age'\]`.*'forty' in line 4"):
         spec.adapt(columns)

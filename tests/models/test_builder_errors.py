@@ -51,6 +51,14 @@ ERRORS = [
         (lambda n=n: build(num_classes=n), ValueError, f"`num_classes`.*at least 1.*{n}")
         for n in (0, -1)
     ),
+    *(
+        (
+            lambda n=n: build(num_classes=n),
+            ValueError,
+            r"`num_classes` must be at least 2.*mm\.MultiLabel\(1\).*1 class for",
+        )
+        for n in (1, {"x": 3, "y": 1}, mm.Classification(1))
+    ),
     (lambda: build(num_classes=2.0), TypeError, "`num_classes` must be an integer.*2.0"),
     (lambda: build(num_classes=True), TypeError, "`num_classes` must be an integer.*True"),
     (lambda: build(num_classes="2"), TypeError, "`num_classes` must be an integer.*'2'"),
@@ -173,3 +181,13 @@ def test_options_are_keyword_only():
 def test_names_that_a_layer_of_the_graph_has_already(modality, head):
     with pytest.raises(ValueError, match=f'name "{modality if head == "label" else head}" is used'):
         build({modality: A}, {head: 2})
+
+
+@pytest.mark.parametrize(
+    "builder", ["build_mcnn", "build_cmn", "build_dfn", "build_nasn", "build_dml", "build_afe"]
+)
+def test_no_builder_makes_a_softmax_of_one_class(builder):
+    with pytest.raises(ValueError, match="`num_classes` must be at least 2: a softmax over one"):
+        getattr(mm, builder)({"a": A, "b": B}, 1)
+    with pytest.raises(ValueError, match="`num_classes` must be at least 2: a softmax over one"):
+        mm.build_mvcnn({"v": mm.Views(2, (8, 8, 1), backbone="SmallCNN")}, 1)

@@ -265,7 +265,7 @@ def test_gates_on_inputs_do_not_wait_for_backbones():
 MIXED = {
     "audio": mm.Audio(2000, 8000, mel_bins=16, optional=True),
     "image": IMAGE,
-    "table": mm.Tabular(numeric=("x", "y")),
+    "table": mm.Tabular(numeric=("x", "y"), normalize=False),
     "text": mm.Text(max_tokens=4, vocabulary_size=9, backbone="Conv1D"),
     "video": mm.Video(2, (8, 8, 1), backbone="SmallCNN"),
     "views": mm.Views(2, (8, 8, 1), backbone="SmallCNN", shared=False, optional_views=True),

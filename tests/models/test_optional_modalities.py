@@ -14,7 +14,7 @@ SPECS = {
     "audio": mm.Audio(600, 8000, mel_bins=8, optional=True),
     "vector": mm.Features((2, 3), optional=True),
     "text": mm.Text(4, 9, backbone="Conv1D", embedding=4, optional=True),
-    "table": mm.Tabular(numeric=("n", "m"), optional=True),
+    "table": mm.Tabular(numeric=("n", "m"), normalize=False, optional=True),
     "video": mm.Video(2, (8, 8, 1), backbone="SmallCNN", temporal="gru", optional=True),
     "views": mm.Views(2, (8, 8, 1), backbone="SmallCNN", optional=True),
 }

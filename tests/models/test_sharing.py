@@ -70,7 +70,7 @@ def test_modalities_of_two_kinds_share_a_backbone():
 
 
 def test_encoders_without_a_backbone_are_shared_too():
-    table = mm.Tabular(numeric=("n",), deep=(3,))
+    table = mm.Tabular(numeric=("n",), deep=(3,), normalize=False)
     for spec in (table, mm.Features(3), mm.Text(4, 9, backbone="BiGRU", embedding=4)):
         single = build({"left": spec}).count_params()
         shared = build({"left": spec, "right": spec}, share_encoder=True).count_params()

@@ -38,7 +38,11 @@ def model():
         "audio": mm.Audio(600, 8000, mel_bins=8, optional=True),
         "text": mm.Text(4, 9, backbone="Transformer", embedding=8, optional=True),
         "table": mm.Tabular(
-            numeric=("n",), categorical={"c": ("x",), "d": ("y",)}, wide=(("c", "d"),), deep=(4,)
+            numeric=("n",),
+            categorical={"c": ("x",), "d": ("y",)},
+            wide=(("c", "d"),),
+            deep=(4,),
+            normalize=False,
         ),
     }
     return mm.build_mcnn(
@@ -134,7 +138,11 @@ modalities = {
     "audio": mm.Audio(600, 8000, mel_bins=8),
     "text": mm.Text(4, 9, backbone="Transformer", embedding=8),
     "table": mm.Tabular(
-        numeric=("n",), categorical={"c": ("x",), "d": ("y",)}, wide=(("c", "d"),), deep=(4,)
+        numeric=("n",),
+        categorical={"c": ("x",), "d": ("y",)},
+        wide=(("c", "d"),),
+        deep=(4,),
+        normalize=False,
     ),
 }
 model = mm.build_mcnn(modalities, 3, width=8, modality_dropout=0.2, dropout=0.1)

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from mm_keras.data.cells import read_table
+from mm_keras.data.rows import Places, Rows
 from mm_keras.data.sources.rows import ColumnSource
 
 
@@ -23,4 +24,5 @@ class ArraySource(ColumnSource):
         if not pathlib.Path(path).is_file():
             raise FileNotFoundError(f"`path` must be an existing .npz file. Received: {path}.")
         with np.load(path, allow_pickle=False) as file:
-            return read_table({name: file[name] for name in file.files})
+            columns = read_table({name: file[name] for name in file.files})
+        return Rows(columns, Places.whole(len(columns.places), str(path)))

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 
 from mm_keras.data.folder import folder_inputs, read_folder
+from mm_keras.data.rows import Places, Rows
 from mm_keras.data.sources.rows import RowSource
 from mm_keras.modalities import Modality
 
@@ -22,7 +23,8 @@ class FolderSource(RowSource):
     modalities: Mapping[str, Modality] = dataclasses.field(default_factory=dict)
 
     def _read(self, path):
-        return read_folder(path, self.modalities)
+        columns = read_folder(path, self.modalities)
+        return Rows(columns, Places.whole(len(columns["sample"]), str(path)))
 
     def _paths(self):
         if isinstance(self.path, Mapping) or self.fractions is not None:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from mm_keras.data.bad_records import BadRecords
-from mm_keras.data.cells import Columns, column, is_missing, numbers
+from mm_keras.data.cells import column, is_missing
 from mm_keras.data.label_columns import class_names
+from mm_keras.data.rows import Places, Rows
 from mm_keras.data.sources.described import Described
-from mm_keras.data.split import Strata, split_table, take
+from mm_keras.data.split import Strata, split_table
 from mm_keras.data.table import from_table
 from mm_keras.modalities import Modality, Tabular, Text
+from mm_keras.modalities.cells import numbers
 
 ROW = "number of the row"  # a column of our own, which no file has by accident
 
@@ -62,11 +64,11 @@ class RowSource(Described):
         return BadRecords()
 
     @functools.cached_property
-    def tables(self) -> dict[str, Columns]:
+    def tables(self) -> dict[str, Rows]:
         """The rows of each split."""
         return self._split({s: self._read(path) for s, path in self._paths().items()})
 
-    def _read(self, path: str) -> Columns:
+    def _read(self, path: str) -> Rows:
         raise NotImplementedError
 
     def _root(self, split: str) -> str:
@@ -75,7 +77,7 @@ class RowSource(Described):
     def _paths(self) -> dict[str, str]:
         return dict(self.path) if isinstance(self.path, Mapping) else {"": self.path}
 
-    def _split(self, tables: dict[str, Columns]) -> dict[str, Columns]:
+    def _split(self, tables: dict[str, Rows]) -> dict[str, Rows]:
         drawn = self.fractions is not None or self.split is not None
         if "" not in tables:
             if drawn:
@@ -83,7 +85,7 @@ class RowSource(Described):
                     "`fractions` and `split` must not be given where there is a file or folder for "
                     f"each split. Received: {sorted(tables)}."
                 )
-            return tables
+            return {name: Rows(table, table.places, name) for name, table in tables.items()}
         if not drawn:
             raise ValueError(
                 "`dataset` must say what is training and what is test: a file for each split, "
@@ -135,7 +137,8 @@ class RowSource(Described):
                 pooled[name] = (
                     np.concatenate(cells) if whole else [c for part in cells for c in part]
                 )
-            tables[split] = take(pooled, rows)
+            places = Places.joined([self.tables[one].places for one in splits])
+            tables[split] = Rows(pooled, places).take(rows, split)
         other = copy.copy(self)
         vars(other)["tables"] = tables  # in the place of the cached property
         return other
@@ -180,7 +183,6 @@ class RowSource(Described):
             report=self.report,
             shuffle=shuffle,
             seed=seed,
-            origin=f"{self.name}, {split}",
         )
 
     def adapt(self, modalities, split):
@@ -198,14 +200,20 @@ class RowSource(Described):
         return adapted
 
 
-def _clean(spec: Tabular, table: Columns, argument: str) -> dict[str, Sequence[Any]]:
-    """Returns the columns of a table without what is empty or no number."""
+def _clean(spec: Tabular, table: Rows, argument: str) -> dict[str, Sequence[Any]]:
+    """Returns the columns of a table without what is no number: `on_error` deals with that."""
     clean: dict[str, Sequence[Any]] = {}
     for name in spec.numeric:
-        values, bad = numbers(column(table, name, argument))
+        cells = column(table, name, argument)
+        values, bad = numbers(cells)
+        if len(bad) == len(values):
+            raise ValueError(
+                "`numeric` must be columns of numbers. "
+                f"Received: {name!r}, without any, such as {cells[0]!r}."
+            )
         clean[name] = np.delete(values, list(bad))
     for name in spec.categorical:
-        clean[name] = [str(c).strip() for c in column(table, name, argument) if not is_missing(c)]
+        clean[name] = column(table, name, argument)
     return clean
 
 
