@@ -254,5 +254,6 @@ class ColumnSource(RowSource):
             split=None,
             on_error=on_error,
         )
-        vars(other)["tables"] = {"": {**table, ROW: rows}}  # in the place of the cached property
+        table = Rows({**table, ROW: rows}, table.places)
+        vars(other)["tables"] = {"": table}  # in the place of the cached property
         return other
