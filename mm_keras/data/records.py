@@ -87,7 +87,7 @@ class Records:
     Args:
         place: From the number of a sample to what it comes from, and where there, for messages.
         modalities: `{name: Stored or Files}`.
-        labels: `{head: (N, …)}`, or one array.
+        labels: `{head: (N, …)}`, one array, or `None`: samples are inputs alone.
         weights: `{head: (N,)}`, one array, or `None`.
         policies: `{name: "raise", "absent" or "drop"}`.
         report: Receives what is bad.
@@ -156,7 +156,7 @@ class Records:
             self.report.add_loss(lost[0], len(lost), had)
 
     def dataset(self, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
-        """Returns samples `(inputs, labels)` or `(inputs, labels, weights)`.
+        """Returns samples `(inputs, labels)`, `(inputs, labels, weights)` or `inputs`.
 
         Args:
             shuffle: Whether the rows come in another order in each epoch. Rows are shuffled before
@@ -190,7 +190,7 @@ class Records:
                     for name, m in self.modalities.items()
                     if m.spec.presence_shape is not None
                 },
-                "labels": self.labels,
+                "labels": () if self.labels is None else self.labels,
                 "weights": () if self.weights is None else self.weights,
             },
         )
@@ -207,6 +207,8 @@ class Records:
                 for name, value in taken["present"].items()
             }
             inputs = {**taken["values"], **contents, **present}
+            if self.labels is None:
+                return inputs
             weights = () if self.weights is None else (taken["weights"],)
             return inputs, taken["labels"], *weights
 

@@ -23,7 +23,7 @@ def from_table(
     modalities: Mapping[str, Modality],
     *,
     inputs: Mapping[str, str | Sequence[str]] | None = None,
-    labels: str | Sequence[str] | Mapping[str, str | Sequence[str]] = "label",
+    labels: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = "label",
     classes: Any = None,
     weights: str | Mapping[str, str] | None = None,
     root: str | os.PathLike | None = None,
@@ -67,7 +67,8 @@ video with sound with `mm_keras[video]` |
         inputs: `{name: column}`, or a list of columns where the table above has several. A
             modality left out is in the column of its own name.
         labels: The column of labels, a list of columns of numbers (several labels, or a regression
-            of several numbers), or `{head: those}`.
+            of several numbers), or `{head: those}`. `None`: there are none, and a sample is
+            `{name: …}` alone, as `model.predict(data.batch(32))` takes it.
         classes: What the labels are: names of classes, whose ids are their places; `"ids"`, which
             count from 0; `"numbers"`; or `{head: those}`. `None`: whole numbers are ids as they
             are, `[1, 2]` no less than an array; fractions are numbers; texts, which all cells of a
@@ -114,6 +115,8 @@ video with sound with `mm_keras[video]` |
     >>> inputs, labels = next(iter(data.batch(2)))
     >>> inputs["table"].numpy().tolist(), labels.numpy().tolist()
     ([[20.0], [5.0]], [1, 0])
+    >>> sorted(mm.data.from_table(shop, modalities, labels=None).element_spec)
+    ['table', 'title']
     """
     check_modalities(modalities)
     columns = read_table(table)
@@ -138,7 +141,12 @@ video with sound with `mm_keras[video]` |
         "sampling": per_modality("sampling", sampling, modalities, "uniform"),
         "exif": per_modality("exif", exif, modalities, True),
     }
-    found, bad_labels = read_labels(columns, labels, classes)
+    if labels is None and (classes is not None or weights is not None):
+        raise ValueError(
+            "`classes` and `weights` must be None where there are no labels. "
+            f"Received: labels=None, classes={classes!r}, weights={weights!r}."
+        )
+    found, bad_labels = (None, {}) if labels is None else read_labels(columns, labels, classes)
     weighed, bad_weights = _weights(columns, weights)
     records = Records(
         place=place,

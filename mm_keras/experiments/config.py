@@ -11,7 +11,7 @@ import yaml
 
 from mm_keras import modalities as specs
 from mm_keras import training
-from mm_keras._checks import check_choice, check_int, check_number
+from mm_keras._checks import check_choice, check_int, check_number, nearest
 from mm_keras.data import ArraySource, FolderSource, TableSource, TFRecordSource
 from mm_keras.data.sources import Described
 from mm_keras.datasets.source import Source
@@ -238,7 +238,7 @@ def _part(where: str, config: Mapping[str, Any], valid: Iterable[str]) -> dict[s
 def _made(where: str, cls: type, options: Mapping[str, Any]) -> Any:
     """Makes a dataclass of options after a check of their names."""
     fields = dataclasses.fields(cls)
-    check_keys(where, options, [field.name for field in fields])
+    names = [field.name for field in fields]
     missing = [
         field.name
         for field in fields
@@ -246,6 +246,13 @@ def _made(where: str, cls: type, options: Mapping[str, Any]) -> Any:
         and field.default_factory is dataclasses.MISSING
         and field.name not in options
     ]
+    unknown = [key for key in options if key not in names]
+    if missing and unknown:  # one of these was meant, perhaps
+        raise ValueError(
+            f"`{where}` must have the keys {missing}, which are missing, and no others than "
+            f"{names}.{nearest(unknown[0], names)} Received: {unknown[0]!r}."
+        )
+    check_keys(where, options, names)
     if missing:
         raise ValueError(f"`{where}` must have the keys {missing}. Received: {sorted(options)}.")
     return cls(**options)

@@ -102,8 +102,8 @@ def check_heads(
             head = Classification(int(head))
         if isinstance(head, Classification) and head.units == 1:
             raise ValueError(
-                "`num_classes` must be at least 2: a softmax over one class is always 1. For yes or "
-                "no pass 2, or mm.MultiLabel(1), a sigmoid; for one number, mm.Regression(1). "
+                "`num_classes` must be at least 2: a softmax over one class is always 1. For yes "
+                "or no pass 2, or mm.MultiLabel(1), a sigmoid; for one number, mm.Regression(1). "
                 f"Received: 1 class for {name!r}."
             )
         heads[name] = head

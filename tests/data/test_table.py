@@ -355,3 +355,19 @@ def test_dropping_every_sample_leaves_an_empty_dataset():
         {"a": [[np.nan]]}, [0], {"a": mm.Features(1)}, on_error="drop", report=report
     )
     assert (len(list(data)), report.count) == (0, 1)
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_a_table_without_labels_is_predicted_on(shop, files):
+    chosen = ["image", "title"] if files else ["title", "table"]
+    specs = {name: MODALITIES[name] for name in chosen}
+    options = {"inputs": {"image": "photo"} if files else None}
+    data = mm.data.from_table(shop, specs, labels=None, **options)
+    assert sorted(data.element_spec) == sorted(specs)
+    model = mm.build_mcnn(specs, 2, width=4)
+    model.compile("adam", jit_compile=False)
+    predicted = model.predict(data.batch(3), verbose=0)["label"]
+    inputs, _ = gather(mm.data.from_table(shop, specs, labels="kind", **options))
+    np.testing.assert_allclose(predicted, model(inputs)["label"], atol=1e-5)
+    with pytest.raises(ValueError, match="`classes` and `weights` must be None where there are no"):
+        mm.data.from_table(shop, specs, labels=None, weights="weight", **options)

@@ -51,6 +51,11 @@ def test_reads_everything(tmp_path):
         ("modalities:", "modalties:", "Did you mean 'modalities'.*'modalties'"),
         ("backbone:", "backbon:", "`modalities.image`.*Did you mean 'backbone'.*'backbon'"),
         ("type: Image", "type: Imaje", "`modalities.image.type`.*Did you mean 'Image'"),
+        (
+            "samples: 6400, ",
+            "width: 6400, ",
+            r"`modalities.audio` must have the keys \['samples'\], which are missing.*'width'",
+        ),
         ("samples: 6400, ", "", r"`modalities.audio` must have the keys \['samples'\]"),
         ("name: build_mcnn", "name: build_mccn", "`builder.name`.*Did you mean 'build_mcnn'"),
         ("fusion: gated", "fuson: gated", "`builder`.*Did you mean 'fusion'"),
