@@ -8,10 +8,11 @@ import numpy as np
 
 from mm_keras._checks import nearest
 from mm_keras.data import TFRecordSource
-from mm_keras.data.cells import column, numbers
+from mm_keras.data.cells import column
 from mm_keras.data.sources import RowSource
 from mm_keras.datasets.source import Source
 from mm_keras.experiments.config import Experiment
+from mm_keras.modalities.cells import numbers
 from mm_keras.models import Classification
 from mm_keras.models.heads import check_heads
 

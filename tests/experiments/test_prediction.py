@@ -213,7 +213,7 @@ def test_what_does_not_fit(tmp_path, change, error, message):
     experiment = parse_config(config)
     modalities = {
         "title": experiment.modalities["title"].adapt(["red hat"]),
-        "table": experiment.modalities["table"],
+        "table": experiment.modalities["table"].adapt({"price": [1.0, 2.0]}),
     }
     model = mm.build_mcnn(modalities, 2, width=4)
     with pytest.raises(error) as caught:

@@ -88,7 +88,7 @@ output: {tmp_path / "out"}
     assert "28 bad records: see bad_records.csv. At least 12 of 16 samples of" in printed
     assert "shop.csv, train (75%) go without 'table', since 'table' is bad" in printed
     config.write_text(text.replace("[price]", "[part]"), encoding="utf-8")
-    assert main(["train", str(config)]) == 2
+    assert main(["train", str(config), "--overwrite"]) == 2
     printed = " ".join(capsys.readouterr().err.split())
     assert "`numeric` must be columns of numbers. Received: 'part', without any" in printed
 

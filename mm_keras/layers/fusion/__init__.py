@@ -51,9 +51,8 @@ def get_fusion(fusion, pooling: str = "mean"):
 
 
 def _takes_dicts(layer) -> bool:
-    """Whether a layer may take a dict of features: those of Keras take tensors."""
-    may = isinstance(layer, keras.Model | keras.layers.Lambda)
-    return may or type(layer).__module__.partition(".")[0] != "keras"
+    """Whether a layer may take a dict of features: Keras' own take tensors, but for models."""
+    return isinstance(layer, keras.Model) or not type(layer).__module__.startswith("keras.")
 
 
 __all__ = [
