@@ -3,7 +3,8 @@
 import pathlib
 import shutil
 
-MODEL = "model.keras"
+from mm_keras.exporting.export_file import MODEL
+
 # What `mm-keras train`, `export` and `compress` write of a model; folders by a file in them.
 OF_A_MODEL = (
     "saved_model/saved_model.pb",

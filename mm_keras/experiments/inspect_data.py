@@ -21,6 +21,7 @@ from mm_keras.data import (
 from mm_keras.data.census import gaps, guess, kind_of, sizes, spec_for
 from mm_keras.data.sources import RowSource
 from mm_keras.experiments.config import read_config
+from mm_keras.experiments.fitting import check_splits
 from mm_keras.experiments.inspection import Inspection, Part
 from mm_keras.modalities import Modality, Text
 
@@ -56,6 +57,7 @@ def inspect_data(
 
 def _inspect_config(path: pathlib.Path, samples: int) -> Inspection:
     experiment = read_config(path)
+    check_splits(experiment)
     source, splits = experiment.source, experiment.splits
     modalities = source.adapt(experiment.modalities, splits.train)
     census, empty = {}, {}

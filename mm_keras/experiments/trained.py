@@ -5,10 +5,10 @@ import pathlib
 import keras
 
 from mm_keras.experiments.config import Experiment, read_config
+from mm_keras.experiments.earlier_run import MODEL
+from mm_keras.experiments.interruption import CONFIG
 from mm_keras.exporting import load, read_card
 from mm_keras.models import modalities_of
-
-CONFIG, MODEL = "config.yaml", "model.keras"
 
 
 def read_trained(

@@ -37,9 +37,9 @@ def config(dataset, classes="3"):
     return "config.yaml"
 
 
-def failure(path, capsys):
+def failure(path, capsys, command="train"):
     """Returns what the command says; nothing was trained."""
-    assert main(["train", path]) == 2
+    assert main([command, path]) == 2
     printed = capsys.readouterr()
     assert "epoch" not in printed.out
     return " ".join(printed.err.split())
@@ -108,7 +108,9 @@ SPLIT = "must be one of the splits ['test', 'train'] of data.npz"
     ],
 )
 def test_a_split_that_is_not_there(capsys, more, message):
-    assert message in failure(config(TWO + more), capsys)
+    path = config(TWO + more)
+    assert message in failure(path, capsys)
+    assert message in failure(path, capsys, command="inspect")
 
 
 def test_splits_of_tfds(digits_folder):
