@@ -290,10 +290,13 @@ def _train(options: argparse.Namespace, console) -> int:
     if outcome is None:  # the chief has it, and writes
         workers.exchange(0)
         return 0
-    names = getattr(experiment.source, "label_names", None)
-    names = names if isinstance(names, tuple) else None
+    classes = {
+        head: names
+        for head in outcome.predictions
+        if len(names := experiment.source.classes_of(head)) == outcome.model.output[head].shape[-1]
+    }
     try:
-        deleted = outcome.write(folder, names, training_data=experiment.source.name)
+        deleted = outcome.write(folder, classes, training_data=experiment.source.name)
     finally:  # also where a picture can't be written
         write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
         shutil.copyfile(options.config, folder / "config.yaml")

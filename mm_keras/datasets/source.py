@@ -97,6 +97,12 @@ class Source:
         builder.download_and_prepare()
         return os.fspath(builder.data_path)
 
+    def classes_of(self, head: str) -> tuple[str, ...]:
+        """Returns the names of a head's classes; none where they are not known."""
+        label = self.labels.get(head) if isinstance(self.labels, Mapping) else self.labels
+        feature = self._builder().info.features.get(label)
+        return tuple(feature.names) if isinstance(feature, tfds.features.ClassLabel) else ()
+
     def _builder(self) -> tfds.core.DatasetBuilder:
         try:
             return tfds.builder(self.name, data_dir=self.data_dir, try_gcs=False)

@@ -66,10 +66,9 @@ def check_classes(experiment: Experiment) -> None:
             continue
         several = isinstance(source.labels, Mapping)
         label = source.labels.get(name) if several else source.labels
-        names = source.label_names
-        names = names.get(name) if isinstance(names, Mapping) else names
+        names = source.classes_of(name)
         argument = f"num_classes[{name!r}]" if len(heads) > 1 else "num_classes"
-        if isinstance(names, list | tuple):
+        if names:
             _check_names(argument, label, names, head.units, source.name)
         elif isinstance(label, str):
             _check_ids(argument, label, source, head.units)
@@ -78,7 +77,7 @@ def check_classes(experiment: Experiment) -> None:
 def _check_names(argument: str, label: Any, names: Sequence, units: int, origin: str) -> None:
     if len(names) == units:
         return
-    shown = ", ".join(repr(str(name)) for name in names[:SHOWN])
+    shown = ", ".join(map(repr, names[:SHOWN]))
     more = ", …" if len(names) > SHOWN else ""
     further = " Classes that are in no row must be named in `dataset.classes`."
     further = further if units > len(names) else ""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -57,7 +57,7 @@ class Outcome:
     def write(
         self,
         folder: str | pathlib.Path,
-        classes: Sequence[str] | None = None,
+        classes: Mapping[str, Sequence[str]] | None = None,
         training_data: str | None = None,
     ) -> list[str]:
         """Writes the model (`.keras`, SavedModel), its diagram and confusion matrices.
@@ -67,7 +67,7 @@ class Outcome:
 
         Args:
             folder: Made where it doesn't exist.
-            classes: Names of the classes; `None`: their numbers.
+            classes: `{head: names of its classes}`; a head left out has their numbers.
             training_data: For the cards of the models: what it was trained on.
 
         Returns:
@@ -95,7 +95,7 @@ class Outcome:
                 path,
                 format="keras" if path.suffix else "saved_model",
                 check=False,
-                classes=dict.fromkeys(self.predictions, classes) if classes else None,
+                classes=classes or None,
                 metrics=self.test,
                 training_data=training_data,
             )
@@ -113,7 +113,7 @@ class Outcome:
             suffix = "" if len(self.predictions) == 1 else f"_{head}"
             attempt(
                 f"confusion_matrix{suffix}.png",
-                lambda path, head=head: self._confusion(head, classes).savefig(path, dpi=150),
+                lambda path, head=head: self._confusion(head, classes or {}).savefig(path, dpi=150),
             )
         if failed:
             reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
@@ -123,7 +123,7 @@ class Outcome:
             ) from next(iter(failed.values()))
         return deleted
 
-    def _confusion(self, head: str, classes: Sequence[str] | None) -> Any:
+    def _confusion(self, head: str, classes: Mapping[str, Sequence[str]]) -> Any:
         true, predicted = self.predictions[head]
-        names = classes or [str(number) for number in range(self.model.output[head].shape[-1])]
+        names = classes.get(head) or list(map(str, range(self.model.output[head].shape[-1])))
         return plots.confusion_matrix(true, predicted, names, f"{self.name}: {head}")

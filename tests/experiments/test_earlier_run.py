@@ -76,7 +76,7 @@ def outcome():
 
 def test_a_card_that_can_not_be_made_costs_no_model(outcome, tmp_path):
     with pytest.raises(OSError, match=r"model\.keras, without a card.*`classes` must have 2 names"):
-        outcome.write(tmp_path, classes=["hat", "shoe", "sock"])
+        outcome.write(tmp_path, classes={"label": ["hat", "shoe", "sock"]})
     given = {"a": np.ones((2, 2), "float32")}
     np.testing.assert_array_equal(
         mm.load(tmp_path / "model.keras").predict(given, verbose=0)["label"],

@@ -44,6 +44,8 @@ def test_train_writes_a_model_that_reproduces_its_metrics(tmp_path, digits_folde
     (row,) = metrics["models"]
     assert row["test"]["accuracy"] > 0.5
     assert len(row["history"]["val_accuracy"]) == 2
+    digits = [str(digit) for digit in range(10)]
+    assert mm.exporting.read_card(output / "model.keras")["classes"] == {"label": digits}
     model = keras.models.load_model(output / "model.keras")
     assert row["parameters"] == model.count_params()
     test = av_digits("test", image_noise=0, data_dir=digits_folder).batch(64)

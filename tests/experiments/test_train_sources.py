@@ -1,5 +1,6 @@
 """`mm-keras train` from every source, with small real files."""
 
+import dataclasses
 import json
 import re
 
@@ -176,6 +177,10 @@ dataset: {{type: table, path: {table}, inputs: {{image: photo}}, split: part,
     config.write_text(text)
     source = read_config(config).source
     assert source.label_names == {"kind": ("hat", "shoe"), "price": "numbers"}
+    assert source.classes_of("kind") == ("hat", "shoe")
+    assert source.classes_of("price") == ()
+    listed = dataclasses.replace(source, classes={"kind": ["shoe", "hat"]})
+    assert listed.classes_of("kind") == ("shoe", "hat")
     _, labels = next(iter(source.samples("test", read_config(config).modalities)))
     assert labels["price"].dtype == "float32"
 

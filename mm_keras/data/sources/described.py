@@ -37,6 +37,10 @@ class Described:
         """Returns the specs, those of texts and tables adapted on a split where they need it."""
         raise NotImplementedError
 
+    def classes_of(self, head: str) -> tuple[str, ...]:
+        """Returns the names of a head's classes; none where they are not known."""
+        return ()
+
     @property
     def name(self) -> str:
         """For titles."""

@@ -157,6 +157,11 @@ class RowSource(Described):
             }
         return self.classes or self._names_of(self.labels)
 
+    def classes_of(self, head: str) -> tuple[str, ...]:
+        names = self.label_names
+        names = names.get(head) if isinstance(names, Mapping) else names
+        return () if names is None or isinstance(names, str) else tuple(map(str, names))
+
     def _names_of(self, name: Any) -> Any:
         if not isinstance(name, str):
             return None
