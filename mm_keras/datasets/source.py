@@ -100,7 +100,7 @@ class Source:
     def classes_of(self, head: str) -> tuple[str, ...]:
         """Returns the names of a head's classes; none where they are not known."""
         label = self.labels.get(head) if isinstance(self.labels, Mapping) else self.labels
-        feature = self._builder().info.features.get(label)
+        feature = dict(self._builder().info.features.items()).get(label)
         return tuple(feature.names) if isinstance(feature, tfds.features.ClassLabel) else ()
 
     def _builder(self) -> tfds.core.DatasetBuilder:
