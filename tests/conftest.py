@@ -2,15 +2,6 @@
 
 import keras
 import pytest
-import tensorflow as tf
-
-
-def pytest_configure():
-    """Graphs run a few times here, so that optimizing them takes longer than it saves.
-
-    Processes that tests start, the notebooks and the demo run them optimized, as users do.
-    """
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.hookimpl(tryfirst=True)
