@@ -85,9 +85,12 @@ output: {tmp_path / "out"}
 """
     config.write_text(text, encoding="utf-8")
     assert main(["train", str(config)]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "28 bad records: see bad_records.csv. At least 12 of 16 samples of" in printed
-    assert "shop.csv, train (75%) go without 'table', since 'table' is bad" in printed
+    printed = "".join(capsys.readouterr().out.split())  # a long path is cut where the line ends
+    for words in (
+        "28 bad records: see bad_records.csv. At least 12 of 16 samples of",
+        "shop.csv, train (75%) go without 'table', since 'table' is bad",
+    ):
+        assert words.replace(" ", "") in printed
     config.write_text(text.replace("[price]", "[part]"), encoding="utf-8")
     assert main(["train", str(config), "--overwrite"]) == 2
     printed = " ".join(capsys.readouterr().err.split())
