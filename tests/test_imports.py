@@ -18,7 +18,7 @@ IDS = [path.relative_to(PACKAGE).as_posix() for path in MODULES]
 
 # A module sees its own part and those of a lower tier.
 TIERS = [
-    {"_checks", "_files", "_graphs"},
+    {"_checks", "_examples", "_files", "_graphs"},
     {"modalities"},
     {"layers", "losses"},
     {"encoders"},
