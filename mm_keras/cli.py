@@ -220,6 +220,7 @@ def _train(options: argparse.Namespace, console) -> int:
     workers = distribute.Workers(distribute.strategy()) if options.workers else None
 
     experiment = read_config(options.config)
+    described = pathlib.Path(options.config).read_bytes()  # it may be the copy of an earlier run
     folder = pathlib.Path(options.output or experiment.output)
     with workers.chief_first() if workers else contextlib.nullcontext():
         checkpoints = run_checkpoints(
@@ -247,7 +248,7 @@ def _train(options: argparse.Namespace, console) -> int:
         deleted = outcome.write(folder, classes, training_data=experiment.source.name)
     finally:  # also where a picture can't be written
         write_metrics([outcome], folder / "metrics.json", seed=experiment.seed)
-        shutil.copyfile(options.config, folder / "config.yaml")
+        (folder / "config.yaml").write_bytes(described)
     if deleted:
         console.print(f"Deleted, since made of an earlier model: {', '.join(deleted)}.")
     if left := other_exports(folder):

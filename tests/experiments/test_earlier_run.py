@@ -48,12 +48,14 @@ def test_a_finished_run_is_replaced_when_asked(config, tmp_path, capsys):
     # A picture that can't be written: the model and its figures are there all the same.
     (out / "model_diagram.png").unlink()
     (out / "model_diagram.png").mkdir()
-    assert main(["train", config, "--overwrite"]) == 2
+    described = (out / "config.yaml").read_bytes()
+    assert main(["train", str(out / "config.yaml"), "--overwrite"]) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "Not everything could be written to out, but the trained model is in out/" in message
     assert "model_diagram.png: " in message
     for name in ("model.keras", "metrics.json", "config.yaml"):
         assert (out / name).stat().st_mtime_ns > written[out / name]
+    assert (out / "config.yaml").read_bytes() == described
     assert (out / "confusion_matrix.png").is_file()
     assert not (out / "compressed").exists()
     assert not (out / "model.tflite").exists()
